@@ -1,0 +1,7 @@
+/*
+ * latentd: the daemon's entry point.
+ */
+int main(void)
+{
+	return 1;
+}
