@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Train the embedded model on the synthetic corpus.
+
+usage: train.py [--run DIR] [--minutes M] [--tokens N] [--threads N]
+
+Keeps everything in DIR (default: tiny-run): tokenizer.json, checkpoint.pt (written every few minutes, picked
+up when the command is given again) and log.jsonl. All schedules follow the share of M minutes of training
+that has passed, so the same command suits a slow and a fast machine. Runs on a CUDA device if there is one.
+"""
+import argparse
+import json
+import math
+import os
+import random
+import time
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+import corpus
+import evaluate
+import make_tokenizer
+from model import CONFIG, Model
+from optim import Optimiser
+
+CHUNK_TOKENS = 1024          # tokens of one rectangle of sequences of about one length
+POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rectangles at a time
+WARM_UP, DECAY_FROM = 0.01, 0.55
+FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
+MTP_ALWAYS_FROM = 0.5        # before that the extra-token module trains in every other step
+MTP_WEIGHT = 0.3
+BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.75
+EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 300, 180, 15
+
+
+def learning_rate(progress):
+    """Warm-up, plateau, straight line to nearly nothing."""
+    if progress < WARM_UP:
+        return progress / WARM_UP
+    return 1.0 if progress < DECAY_FROM else max(0.01, (1 - progress) / (1 - DECAY_FROM))
+
+
+def balance_rate(progress):
+    """Size of the bias steps; goes to 0 at the end."""
+    return BALANCE_RATE * min(1.0, max(0.0, (1 - progress) / (1 - BALANCE_DECAY_FROM)))
+
+
+def needle_limit(progress):
+    """Longest filler, in tokens: short first."""
+    return 150 if progress < 0.25 else 500 if progress < 0.5 else 1900
+
+
+def mixture_for(accuracy):
+    """The corpus's mixtures with each skill weighed by how badly it is done (accuracy by skill, 0..1)."""
+    def factor(skill):
+        if skill == "drill":
+            return max(factor("add"), factor("subtract"))
+        return 0.4 + 1.6 * (1 - accuracy[skill]) if skill in accuracy else 1.0
+    return ({kind: weight * factor(kind) for kind, weight in corpus.MIXTURE.items()},
+            {skill: weight * factor(skill) for skill, weight in corpus.CHAT_WEIGHTS.items()})
+
+
+class Pool:
+    """An endless stream of rectangles: (ids [rows, length], learn mask [rows, length])."""
+
+    def __init__(self, tokenizer, seed):
+        self.tokenizer = tokenizer
+        self.rng = random.Random(seed)
+        self.mixture, self.chat_weights = corpus.MIXTURE, corpus.CHAT_WEIGHTS
+        self.needle_high = 150
+        self.chunks = []
+
+    def refill(self):
+        samples = [corpus.training_sample(self.rng, self.needle_high, self.mixture, self.chat_weights) for _ in range(POOL_SAMPLES)]
+        encoded = sorted(evaluate.encode(self.tokenizer, samples), key=lambda pair: len(pair[0]))
+        while encoded:
+            rows = max(1, CHUNK_TOKENS // len(encoded[-1][0]))
+            self.chunks.append(evaluate.pad(encoded[-rows:]))
+            del encoded[-rows:]
+        self.rng.shuffle(self.chunks)
+
+    def take(self, tokens):
+        """Rectangles of at least `tokens` tokens together."""
+        taken, total = [], 0
+        while total < tokens:
+            if not self.chunks:
+                self.refill()
+            taken.append(self.chunks.pop())
+            total += taken[-1][0].numel()
+        return taken
+
+
+def losses(model, chunks, device, with_mtp):
+    """(next-token loss, second-token loss or None) over what the model must produce itself."""
+    batch, learn = evaluate.batch_of(model, chunks, device)
+    hidden = model(batch)
+    first = evaluate.targets(chunks, learn, 1).to(device)
+    loss = F.cross_entropy((hidden[first] @ model.lm_head.T).float(), batch.tokens[first + 1])
+    if not with_mtp:
+        return loss, None
+    second = evaluate.targets(chunks, learn, 2).to(device)
+    states = model.next_hidden(hidden, batch)[second]
+    return loss, F.cross_entropy((states @ model.lm_head.T).float(), batch.tokens[second + 2])
+
+
+@torch.no_grad()
+def balance(model, rate):
+    """Move every expert's bias against its load; returns each layer's MaxVio in this step."""
+    violations = []
+    for _, mixture in model.mixtures():
+        if mixture.load is None:
+            continue
+        load = mixture.load.float()
+        mixture.e_score_correction_bias += rate * torch.sign(load.mean() - load)
+        violations.append((load.max() / load.mean() - 1).item())
+        mixture.load = None
+    return violations
+
+
+class Trainer:
+    def __init__(self, options):
+        self.options = options
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        tokenizer_file = os.path.join(options.run, "tokenizer.json")
+        if not os.path.exists(tokenizer_file):
+            os.makedirs(options.run, exist_ok=True)
+            make_tokenizer.write(options.run)
+        self.tokenizer = Tokenizer.from_file(tokenizer_file)
+        torch.manual_seed(options.seed)
+        config = dict(CONFIG, vocab_size=self.tokenizer.get_vocab_size())
+        self.model = evaluate.bfloat16(Model(config)).to(self.device).train()
+        self.optimiser = Optimiser(self.model)
+        self.checkpoint = os.path.join(options.run, "checkpoint.pt")
+        self.seconds, self.tokens, self.accuracy = 0.0, 0, {}
+        if os.path.exists(self.checkpoint):
+            self.load()
+        self.pool = Pool(self.tokenizer, options.seed + self.tokens)
+
+    def load(self):
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.seconds, self.tokens, self.accuracy = state["seconds"], state["tokens"], state["accuracy"]
+
+    def save(self):
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "seconds": self.seconds, "tokens": self.tokens,
+                 "accuracy": self.accuracy, "config": self.model.config}
+        torch.save(state, self.checkpoint + ".new")
+        os.replace(self.checkpoint + ".new", self.checkpoint)
+
+    def log(self, **entry):
+        entry = {"minutes": round(self.seconds / 60, 2), "steps": self.optimiser.steps, "tokens": self.tokens, **entry}
+        with open(os.path.join(self.options.run, "log.jsonl"), "a", encoding="utf-8") as f:
+            f.write(json.dumps(entry) + "\n")
+        print(json.dumps(entry), flush=True)
+
+    def progress(self):
+        return self.seconds / (60 * self.options.minutes)
+
+    def evaluate(self):
+        report = evaluate.report(self.model, self.tokenizer, seed=7, questions=24, long_needles=self.progress() > 0.5)
+        self.accuracy = report["accuracy"]
+        self.pool.mixture, self.pool.chat_weights = mixture_for(self.accuracy)
+        self.log(**report)
+
+    def step(self):
+        progress = self.progress()
+        self.pool.needle_high = needle_limit(progress)
+        chunks = self.pool.take(self.options.tokens)
+        with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 2 == 0
+        loss, second = losses(self.model, chunks, self.device, with_mtp)
+        (loss + MTP_WEIGHT * second if with_mtp else loss).backward()
+        self.tokens += sum(ids.numel() for ids, _ in chunks)
+        violations = balance(self.model, balance_rate(progress))
+        if not math.isfinite(loss.item()):
+            raise RuntimeError("the loss is not finite; go back to the last checkpoint with a lower learning rate")
+        self.optimiser.step(learning_rate(progress))
+        self.optimiser.publish(rounded=progress > FP8_FROM)
+        return loss.item(), second.item() if with_mtp else None, violations
+
+    def run(self):
+        last = {"evaluate": self.seconds, "save": self.seconds, "log": self.seconds}
+        recent, recent_second, violations = [], [], []
+        mark = time.monotonic()
+        while self.progress() < 1:
+            loss, second, violations = self.step()
+            recent.append(loss)
+            if second is not None:
+                recent_second.append(second)
+            now = time.monotonic()
+            self.seconds += now - mark
+            mark = now
+            if self.seconds - last["log"] > LOG_SECONDS:
+                self.log(loss=round(sum(recent) / len(recent), 4), mtp_loss=round(sum(recent_second) / max(1, len(recent_second)), 4),
+                         max_vio=[round(v, 3) for v in violations])
+                recent, recent_second, last["log"] = [], [], self.seconds
+            if self.seconds - last["save"] > SAVE_SECONDS:
+                self.save()
+                last["save"] = self.seconds
+            if self.seconds - last["evaluate"] > EVALUATE_SECONDS:
+                self.evaluate()
+                last["evaluate"] = self.seconds
+        self.evaluate()
+        self.save()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--run", default="tiny-run", help="folder of the run")
+    parser.add_argument("--minutes", type=float, default=240, help="length of the whole training")
+    parser.add_argument("--tokens", type=int, default=6000, help="tokens a step")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    Trainer(options).run()
+
+
+if __name__ == "__main__":
+    main()
