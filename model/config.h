@@ -45,7 +45,11 @@ struct mdl_config {
 	double yarn_factor; /* 1: no YaRN */
 	uint32_t yarn_original;
 	double yarn_beta_fast, yarn_beta_slow;
-	double yarn_mscale, yarn_mscale_all_dim; /* 0: absent */
+	/* With m(s, a) = s > 1 ? 0.1 a ln s + 1 : 1, cos and sin are multiplied by m(factor, mscale) /
+	 * m(factor, mscale_all_dim) and the softmax scale by m(factor, mscale_all_dim)^2. Already
+	 * resolved: where a file has no mscale it is the publishers' default 1 (0 in GGUF, whose
+	 * amplitude is always 1), without mscale_all_dim that is 0, which gives m = 1. */
+	double yarn_mscale, yarn_mscale_all_dim;
 
 	uint32_t max_positions;
 	uint32_t nextn_layers; /* extra-token modules present in the checkpoint */
