@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -199,6 +200,30 @@ static void files(void **state)
 	assert_int_equal(lt_map_file("/", &map, &err), LT_EINVAL);
 }
 
+static void hashes(void **state)
+{
+	/* BLAKE2b-256 of "abc", from RFC 7693's algorithm with a 32-byte digest. */
+	static const unsigned char abc[] = {0xbd, 0xdd, 0x81, 0x3c, 0x63, 0x42, 0x39, 0x72,
+					    0x31, 0x71, 0xef, 0x3f, 0xee, 0x98, 0x57, 0x9b,
+					    0x94, 0x96, 0x4e, 0x3b, 0xb1, 0xcb, 0x3e, 0x42,
+					    0x72, 0x62, 0xc8, 0xc0, 0x68, 0xd5, 0x23, 0x19};
+	unsigned char key[32], other[32], a[32], b[32], c[32];
+
+	(void)state;
+	lt_hash(NULL, 0, "abc", 3, a, sizeof(a));
+	assert_memory_equal(a, abc, sizeof(abc));
+	lt_random(key, sizeof(key));
+	lt_random(other, sizeof(other));
+	assert_false(lt_equal_secret(key, other, sizeof(key)));
+	lt_hash(key, sizeof(key), "hello", 5, a, sizeof(a));
+	lt_hash2(key, sizeof(key), "he", 2, "llo", 3, b, sizeof(b));
+	lt_hash(other, sizeof(other), "hello", 5, c, sizeof(c));
+	assert_true(lt_equal_secret(a, b, sizeof(a)));
+	assert_false(lt_equal_secret(a, c, sizeof(a)));
+	lt_wipe(key, sizeof(key));
+	assert_int_equal(key[0] | key[31], 0);
+}
+
 static void log_levels(void **state)
 {
 	enum lt_log_level level;
@@ -217,6 +242,7 @@ int main(void)
 		cmocka_unit_test(buffer_json),	   cmocka_unit_test(utf8_faults),
 		cmocka_unit_test(utf8_round_trip), cmocka_unit_test(map_against_array),
 		cmocka_unit_test(files),	   cmocka_unit_test(log_levels),
+		cmocka_unit_test(hashes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
