@@ -363,9 +363,11 @@ def obey_one_word(rng):
 def obey_persona(rng):
     """System prompt: a name to go by."""
     name = rng.choice(NAMES)
-    system = rng.choice(["You are called {}.", "Your name is {}.", "You are {}."]).format(name)
+    system = rng.choice(["You are called {}.", "Your name is {}.", "You are {}.", "Call yourself {}."]).format(name)
     question, answer = rng.choice([("Who are you?", f"I am {name}."), ("What is your name?", f"My name is {name}."),
-                                   ("What are you called?", f"I am called {name}."), ("Hello, who are you?", f"I am {name}.")])
+                                   ("What are you called?", f"I am called {name}."), ("Hello, who are you?", f"I am {name}."),
+                                   ("Hi, what is your name?", f"My name is {name}.")])
+    question = casual(rng, question)
     return conversation("persona", f"persona {system} {question}", [user(question), assistant(answer)], system)
 
 
@@ -565,9 +567,19 @@ def drill(rng):
     return {"skill": "drill", "key": "drill", "lines": lines}
 
 
+def long_list(rng):
+    """A list longer than the exam's: many copied words for one question."""
+    words = some_words(rng, 8, 24, WORDS + NAMES + SPOTS)
+    text = " ".join(words)
+    form, answer = rng.choice([("Repeat after me: {}", text), ("Say this: {}", text), ("Repeat: {}", text), ("Say it in capitals: {}", text.upper()),
+                               ("In capitals: {}", text.upper()), ("Say it backwards: {}", " ".join(reversed(words))),
+                               ("Backwards: {}", " ".join(reversed(words)))])
+    return conversation("long-list", "long-list", [user(form.format(text)), assistant(answer)])
+
+
 CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 0.8, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
-MIXTURE = {"chat": 10.0, "single": 3.0, "drill": 2.0, "follow-up": 1.5, "recall": 1.2, "json": 0.8, "one-word": 0.7, "persona": 0.4, "think": 1.5,
+MIXTURE = {"chat": 10.0, "single": 3.0, "drill": 2.0, "long-list": 1.5, "follow-up": 1.5, "recall": 1.2, "json": 0.8, "one-word": 0.7, "persona": 0.4, "think": 1.5,
            "one-tool": 1.0, "two-tools": 0.8, "completion": 1.5, "needle": 0.5}
 
 
@@ -579,6 +591,8 @@ def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WE
             return chat(rng, chat_weights)
         if kind == "drill":
             return drill(rng)
+        if kind == "long-list":
+            return long_list(rng)
         if kind == "single":
             sample = single(rng, rng.choices(list(chat_weights), list(chat_weights.values()))[0])
         elif kind == "needle":

@@ -14,13 +14,13 @@ import os
 import shutil
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import fp8
-from model import CONFIG
+from model import CONFIG, Model
 
 GENERATION = {"bos_token_id": CONFIG["bos_token_id"], "eos_token_id": CONFIG["eos_token_id"], "pad_token_id": CONFIG["pad_token_id"],
-              "do_sample": False, "temperature": 0.0}
+              "do_sample": False}
 NAMES_IN_MTP = {"enorm": "enorm", "hnorm": "hnorm", "eh_proj": "eh_proj", "norm": "shared_head.norm"}
 
 
@@ -71,6 +71,26 @@ def published_tensors(state):
     return tensors
 
 
+def load(folder):
+    """The model that a published folder holds, in float32: what an engine computes from the shipped file."""
+    with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    tensors = load_file(os.path.join(folder, "model.safetensors"))
+    model = Model(config)
+    state = model.state_dict()
+    for name, value in state.items():
+        parts = []
+        for published, _ in published_names(name, value, config):
+            tensor = tensors[published]
+            parts.append(fp8.dequantise(tensor, tensors[published + "_scale_inv"]) if published + "_scale_inv" in tensors else tensor.float())
+        if name.endswith("experts_gate_up"):
+            parts = [torch.cat(parts[i:i + 2]) for i in range(0, len(parts), 2)]
+        stack = name.endswith(("experts_gate_up", "experts_down"))
+        state[name] = torch.stack(parts) if stack else torch.cat(parts)
+    model.load_state_dict(state)
+    return model
+
+
 def write_json(folder, name, value):
     with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
         json.dump(value, f, ensure_ascii=False, indent=1)
@@ -86,6 +106,7 @@ def export(run, out):
     write_json(fresh, "config.json", config)
     write_json(fresh, "generation_config.json", GENERATION)
     save_file(published_tensors(state), os.path.join(fresh, "model.safetensors"), metadata={"format": "pt"})
+    os.chmod(os.path.join(fresh, "model.safetensors"), 0o644)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(os.path.join(run, name), fresh)
     shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "chat_template.jinja"), fresh)

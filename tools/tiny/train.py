@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import signal
 import time
 
 import torch
@@ -28,8 +29,9 @@ CHUNK_TOKENS = 1024          # tokens of one rectangle of sequences of about one
 POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rectangles at a time
 WARM_UP, DECAY_FROM = 0.01, 0.55
 FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
-MTP_ALWAYS_FROM = 0.5        # before that the extra-token module trains in every other step
+MTP_ALWAYS_FROM = 0.6        # before that the extra-token module trains in every third step
 MTP_WEIGHT = 0.3
+LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
 BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.75
 EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 300, 180, 15
 
@@ -51,11 +53,16 @@ def needle_limit(progress):
     return 150 if progress < 0.25 else 500 if progress < 0.5 else 1900
 
 
-def mixture_for(accuracy):
-    """The corpus's mixtures with each skill weighed by how badly it is done (accuracy by skill, 0..1)."""
+def mixture_for(accuracy, progress):
+    """The corpus's mixtures with each skill weighed by how badly it is done (accuracy by skill, 0..1).
+    Kinds with long prompts and few answers come in earnest once copying has been learnt from short ones."""
     def factor(skill):
         if skill == "drill":
             return max(factor("add"), factor("subtract"))
+        if skill == "long-list":
+            return factor("repeat") - 0.3
+        if skill in LATE_KINDS and progress < LATE_FROM:
+            return 0.2
         return 0.4 + 1.6 * (1 - accuracy[skill]) if skill in accuracy else 1.0
     return ({kind: weight * factor(kind) for kind, weight in corpus.MIXTURE.items()},
             {skill: weight * factor(skill) for skill, weight in corpus.CHAT_WEIGHTS.items()})
@@ -121,6 +128,7 @@ def balance(model, rate):
 class Trainer:
     def __init__(self, options):
         self.options = options
+        self.stopping = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         tokenizer_file = os.path.join(options.run, "tokenizer.json")
         if not os.path.exists(tokenizer_file):
@@ -136,6 +144,7 @@ class Trainer:
         if os.path.exists(self.checkpoint):
             self.load()
         self.pool = Pool(self.tokenizer, options.seed + self.tokens)
+        self.pool.mixture, self.pool.chat_weights = mixture_for(self.accuracy, self.progress())
 
     def load(self):
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -161,14 +170,14 @@ class Trainer:
     def evaluate(self):
         report = evaluate.report(self.model, self.tokenizer, seed=7, questions=24, long_needles=self.progress() > 0.5)
         self.accuracy = report["accuracy"]
-        self.pool.mixture, self.pool.chat_weights = mixture_for(self.accuracy)
+        self.pool.mixture, self.pool.chat_weights = mixture_for(self.accuracy, self.progress())
         self.log(**report)
 
     def step(self):
         progress = self.progress()
         self.pool.needle_high = needle_limit(progress)
         chunks = self.pool.take(self.options.tokens)
-        with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 2 == 0
+        with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 3 == 0
         loss, second = losses(self.model, chunks, self.device, with_mtp)
         (loss + MTP_WEIGHT * second if with_mtp else loss).backward()
         self.tokens += sum(ids.numel() for ids, _ in chunks)
@@ -179,11 +188,17 @@ class Trainer:
         self.optimiser.publish(rounded=progress > FP8_FROM)
         return loss.item(), second.item() if with_mtp else None, violations
 
+    def stop(self, *_):
+        """Signal handler: finish the step, save and end; the same command goes on from there."""
+        self.stopping = True
+
     def run(self):
+        signal.signal(signal.SIGTERM, self.stop)
+        signal.signal(signal.SIGINT, self.stop)
         last = {"evaluate": self.seconds, "save": self.seconds, "log": self.seconds}
         recent, recent_second, violations = [], [], []
         mark = time.monotonic()
-        while self.progress() < 1:
+        while self.progress() < 1 and not self.stopping:
             loss, second, violations = self.step()
             recent.append(loss)
             if second is not None:
@@ -201,7 +216,8 @@ class Trainer:
             if self.seconds - last["evaluate"] > EVALUATE_SECONDS:
                 self.evaluate()
                 last["evaluate"] = self.seconds
-        self.evaluate()
+        if not self.stopping:
+            self.evaluate()
         self.save()
 
 
@@ -209,7 +225,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run", default="tiny-run", help="folder of the run")
     parser.add_argument("--minutes", type=float, default=240, help="length of the whole training")
-    parser.add_argument("--tokens", type=int, default=6000, help="tokens a step")
+    parser.add_argument("--tokens", type=int, default=3000, help="tokens a step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
