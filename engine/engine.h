@@ -60,11 +60,10 @@ struct eng_span {
 /* What a step gives for each row that asked, in batch order. Valid until the next call. */
 struct eng_out {
 	size_t n;
-	const float *logits;   // [n, vocab], NULL for backend null
-	const int32_t *tokens; // [n] backend null alone
-	const bool *bad;       // [n] true: that row's logits are not finite; others are unharmed
-	const int32_t
-		*experts; // [rows, moe_layers, experts_used] ids sorted ascending, if asked for
+	const float *logits;	// [n, vocab], NULL for backend null
+	const int32_t *tokens;	// [n] backend null alone
+	const bool *bad;	// [n] true: that row's logits are not finite; others are unharmed
+	const int32_t *experts; // [rows, moe_layers, experts_used] ids ascending, if asked for
 };
 
 struct eng_batch {
@@ -75,6 +74,10 @@ struct eng_batch {
 
 /* Names of the backends of this build, NULL-terminated; the first is the default. */
 const char *const *eng_backends(void);
+
+/* True if the backend runs on mdl_open's models alone; false if mdl_open_meta's will do (or there is
+ * no such backend). */
+bool eng_needs_weights(const char *backend);
 
 /* Makes `m` ready to run. `m` must outlive the engine. LT_EINVAL (options; says what is allowed),
  * LT_ENOMEM, LT_EUNSUPPORTED. */

@@ -1,0 +1,43 @@
+/*
+ * The paged latent cache: blocks of ENG_BLOCK_TOKENS tokens; a token's entry in a layer is `width`
+ * values (the normed latent, then the rotated shared key). Stored as BF16 or F32; written from and
+ * read to float32, so that every reader sees the same rounding. Layout [blocks][layers]
+ * [ENG_BLOCK_TOKENS][width]: a block's entries of all layers lie together, for copies.
+ *
+ * Which sequence has which blocks is the caller's business: a block table maps position p to block
+ * blocks[p / ENG_BLOCK_TOKENS]. Indices are not checked here (engine.c has).
+ */
+#ifndef LT_ENGINE_CACHE_H
+#define LT_ENGINE_CACHE_H
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+struct eng_cache {
+	enum eng_cache_type type;
+	uint32_t blocks, layers, width;
+	size_t entry_bytes; /* of a token in a layer */
+	unsigned char *data;
+};
+
+/* Bytes of one value. */
+size_t eng_cache_value_bytes(enum eng_cache_type type);
+
+/* Memory is reserved here and touched when first written. LT_ENOMEM. */
+int eng_cache_init(struct eng_cache *c, enum eng_cache_type type, uint32_t blocks, uint32_t layers,
+		   uint32_t width, struct lt_err *err);
+void eng_cache_fini(struct eng_cache *c);
+uint64_t eng_cache_bytes(const struct eng_cache *c);
+
+/* Writes src [width] as the entry of position pos. */
+void eng_cache_put(struct eng_cache *c, uint32_t layer, const uint32_t *blocks, uint32_t pos,
+		   const float *src);
+
+/* Reads the entries of positions [0, n) to dst [n, width]. */
+void eng_cache_get(const struct eng_cache *c, uint32_t layer, const uint32_t *blocks, uint32_t n,
+		   float *dst);
+
+/* Copies the first n_tokens entries of block src to block dst, all layers. */
+void eng_cache_copy(struct eng_cache *c, uint32_t dst, uint32_t src, uint32_t n_tokens);
+
+#endif
