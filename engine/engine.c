@@ -2,6 +2,8 @@
  * What all backends share: options and batches are checked here, once, so that a backend's step
  * can rely on every number in them.
  */
+#include "config.h"
+
 #include "engine/engine.h"
 
 #include <sched.h>

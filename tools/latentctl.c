@@ -16,6 +16,8 @@ struct command {
 
 static const struct command commands[] = {
 	/* {"name", function, "one line"}, in the order of the manual page */
+	{"logits", ctl_logits, "next-token logits at every position of a prompt"},
+	{"generate", ctl_generate, "greedy continuation of a prompt, as token ids"},
 	{NULL, NULL, NULL},
 };
 
