@@ -50,6 +50,8 @@ char *lt_buf_room(struct lt_buf *b, size_t n)
 		b->failed = LT_ENOMEM;
 		return NULL;
 	}
+	/* Room that is never committed (an empty file was read into it) must not cost the NUL. */
+	b->data[b->len] = '\0';
 	return b->data + b->len;
 }
 

@@ -195,6 +195,11 @@ static void files(void **state)
 	free(data);
 	assert_int_equal(lt_read_file(path, 4, &data, &n, &err), LT_ETOOBIG);
 	assert_non_null(strstr(err.text, path));
+	assert_int_equal(truncate(path, 0), 0);
+	assert_int_equal(lt_read_file(path, 4, &data, &n, &err), 0);
+	assert_int_equal(n, 0);
+	assert_string_equal(data, "");
+	free(data);
 	unlink(path);
 	assert_int_equal(lt_read_file(path, 4, &data, &n, &err), LT_ENOENT);
 	assert_int_equal(lt_map_file("/", &map, &err), LT_EINVAL);
