@@ -579,7 +579,7 @@ def long_list(rng):
 
 CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 0.8, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
-MIXTURE = {"chat": 10.0, "single": 3.0, "drill": 2.0, "long-list": 1.5, "follow-up": 1.5, "recall": 1.2, "json": 0.8, "one-word": 0.7, "persona": 0.4, "think": 1.5,
+MIXTURE = {"chat": 10.0, "single": 3.0, "drill": 2.0, "long-list": 0.5, "follow-up": 1.5, "recall": 1.2, "json": 0.8, "one-word": 0.7, "persona": 0.4, "think": 1.5,
            "one-tool": 1.0, "two-tools": 0.8, "completion": 1.5, "needle": 0.5}
 
 

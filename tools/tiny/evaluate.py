@@ -2,15 +2,22 @@
 
 Accuracy is exact: an answer counts if every token that the model must produce has the highest logit given
 the right tokens before it, which is the same as greedy generation giving exactly the expected answer.
+
+usage: evaluate.py MODELDIR          an exported model, in float32
 """
+import os
 import random
+import sys
 
 import torch
+from tokenizers import Tokenizer
 
 import corpus
+import export
 
 PAD_ID = 2
 EVALUATION_TOKENS = 8192
+SHOWN_SEED, SHOWN_QUESTIONS = 99, 50
 
 
 def bfloat16(model):
@@ -144,3 +151,19 @@ def report(model, tokenizer, seed, questions, long_needles=True):
     return {"accuracy": accuracy, "overall": round(right.float().mean().item(), 4), "second_token": round(accepted / max(1, tried), 4),
             "max_vio_biased": {name: round(max_violation(load), 3) for name, load in loads.items()},
             "max_vio_zero": {name: round(max_violation(load), 3) for name, load in unbiased.items()}}
+
+
+def main():
+    folder = sys.argv[1]
+    tokenizer = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
+    result = report(export.load(folder), tokenizer, seed=SHOWN_SEED, questions=SHOWN_QUESTIONS)
+    for skill, accuracy in result["accuracy"].items():
+        print(f"{skill:<12}{100 * accuracy:6.1f}%")
+    print(f"{'overall':<12}{100 * result['overall']:6.1f}%")
+    print(f"second token accepted: {100 * result['second_token']:.1f}%")
+    for name, violation in result["max_vio_biased"].items():
+        print(f"MaxVio {name}: {violation:.3f}, with zero biases {result['max_vio_zero'][name]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

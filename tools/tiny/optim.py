@@ -30,10 +30,10 @@ def orthogonalise(update):
 class Optimiser:
     """Steps every parameter of `model` (bfloat16) from its .grad; holds masters and moments."""
 
-    MUON_RATE = 0.03
+    MUON_RATE = 0.02
     MUON_MOMENTUM = 0.95
     WEIGHT_DECAY = 0.02
-    ADAM_RATES = {"embed_tokens": 0.01, "lm_head": 0.004}
+    ADAM_RATES = {"embed_tokens": 0.006, "lm_head": 0.003}
     ADAM_RATE = 0.003
     ADAM_BETAS = (0.9, 0.95)
 

@@ -25,15 +25,15 @@ import make_tokenizer
 from model import CONFIG, Model
 from optim import Optimiser
 
-CHUNK_TOKENS = 1024          # tokens of one rectangle of sequences of about one length
+CHUNK_TOKENS = 512           # tokens of one rectangle of sequences of about one length
 POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rectangles at a time
-WARM_UP, DECAY_FROM = 0.01, 0.55
+WARM_UP, DECAY_FROM = 0.01, 0.3
 FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
 MTP_ALWAYS_FROM = 0.6        # before that the extra-token module trains in every third step
 MTP_WEIGHT = 0.3
 LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
 BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.75
-EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 300, 180, 15
+EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 420, 180, 15
 
 
 def learning_rate(progress):
