@@ -15,8 +15,8 @@
  *    A prompt alone gets turn after turn: the whole budget.
  * 4. A new prompt is let in at its first turn, if there are places to run for its choices and blocks
  *    for all of it, with one to spare for each sequence that decodes. For blocks, not for places,
- *    sequences of a lower priority are preempted. One that finds too few blocks is passed over, but
- *    only by SCHED_MAX_PASSED others.
+ *    sequences of a lower priority are preempted. One that finds too little room is passed over by
+ *    others, but only by SCHED_MAX_PASSED younger ones.
  *
  * Why something always moves: the best of those running (highest priority, oldest) can preempt all
  * others, and alone it fits, since no sequence grows beyond the cache. Places are only held by those
@@ -297,28 +297,27 @@ static void charge_lane(struct sched_seq *q, bool oldest, uint32_t n)
 }
 
 /* Lets a new prompt in at its first turn; false if it has to wait. *passed is the best one that
- * found too few blocks in this step. */
+ * found too little room in this step. */
 static bool enter(struct sched_core *c, struct sched_seq *q, struct door *door,
 		  struct sched_seq **passed)
 {
-	switch (let_in(c, q)) {
-	case ENTERED:
-		if (*passed && sched_seq_before(*passed, q))
-			(*passed)->passed++;
-		return true;
-	case NO_PLACE: door->open = false; return false;
-	case NO_BLOCKS:
-		q->skip = true;
-		if (q->passed >= SCHED_MAX_PASSED &&
-		    (door->all || q->req->in.priority > door->above)) {
-			door->all = false;
-			door->above = q->req->in.priority;
-		}
-		if (!*passed || sched_seq_before(q, *passed))
-			*passed = q;
+	enum entry e = let_in(c, q);
+
+	if (e == ENTERED && *passed && sched_seq_before(*passed, q))
+		(*passed)->passed++;
+	if (e == ENTERED || e == GONE)
+		return e == ENTERED;
+	if (e == NO_PLACE && sched_core_places(c) == c->opts.max_running) {
+		door->open = false;
 		return false;
-	case GONE: return false;
 	}
+	q->skip = true;
+	if (q->passed >= SCHED_MAX_PASSED) {
+		door->all = false;
+		door->above = q->req->in.priority;
+	}
+	if (!*passed || sched_seq_before(q, *passed))
+		*passed = q;
 	return false;
 }
 

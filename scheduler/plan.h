@@ -6,7 +6,7 @@
 
 #include "scheduler/core.h"
 
-/* A prompt that finds too few blocks lets at most so many younger ones in before nobody gets in
+/* A prompt that finds too few blocks or places lets at most so many younger ones in before nobody gets in
  * until it does. */
 #define SCHED_MAX_PASSED 16u
 

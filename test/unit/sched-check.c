@@ -113,7 +113,8 @@ void check_log_add(void *arg, const struct sched_event *events, size_t n)
 	struct check_log *log = arg;
 
 	LT_ASSERT(lt_reserve(&log->events, &log->cap, log->n + n, sizeof(*events)) == 0);
-	memcpy(log->events + log->n, events, n * sizeof(*events));
+	if (n > 0)
+		memcpy(log->events + log->n, events, n * sizeof(*events));
 	log->n += n;
 }
 

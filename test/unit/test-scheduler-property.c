@@ -310,11 +310,118 @@ static void core_with_forms(void **state)
 	core_property(false, 60);
 }
 
+/* --- half two: the thread --- */
+
+struct signal {
+	pthread_mutex_t lock;
+	pthread_cond_t woken;
+	bool set;
+};
+
+static void on_wake(void *arg)
+{
+	struct signal *s = arg;
+
+	pthread_mutex_lock(&s->lock);
+	s->set = true;
+	pthread_cond_signal(&s->woken);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void wait_wake(struct signal *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (!s->set)
+		pthread_cond_wait(&s->woken, &s->lock);
+	s->set = false;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static size_t poll_some(struct sched *s, struct load *l)
+{
+	struct sched_event some[32];
+	size_t n = sched_poll(s, some, 1 + below(32));
+
+	take_events(l, some, n);
+	return n;
+}
+
+static void thread_arrival(struct sched *s, struct load *l)
+{
+	struct known *k = random_request(l);
+	struct sched_request r = for_scheduler(k);
+	int rc = sched_submit(s, &r, &k->id, NULL);
+
+	if (rc == 0) {
+		if (!eng_info(l->engine)->has_logits)
+			k->req.how.logprobs = false;
+		l->open[l->n_open++] = k;
+		return;
+	}
+	assert_int_equal(rc, LT_EFULL);
+	free(r.prompt);
+	free((void *)r.how.stop_ids);
+	known_free(k);
+}
+
+static void thread_run(uint64_t seed, struct load *l, uint32_t arrivals)
+{
+	struct signal sig = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
+	struct sched_stats stats;
+	struct sched_opts o;
+	struct fake_opts f;
+	struct sched *s;
+
+	rng = seed;
+	random_opts(&o, &f, true);
+	o.engine = l->engine = fake_open(&f);
+	o.max_queued = 1 + below(80);
+	o.wake = on_wake;
+	o.wake_arg = &sig;
+	assert_int_equal(sched_open(&o, &s, NULL), 0);
+	l->max_context = sched_max_context(s);
+	while (arrivals > 0 || l->n_open > 0) {
+		if (arrivals > 0 && l->n_open < MAX_REQUEST && chance(40)) {
+			thread_arrival(s, l);
+			arrivals--;
+		} else if (l->n_open > 0 && chance(5)) {
+			struct known *k = l->open[below((uint32_t)l->n_open)];
+			k->cancelled = true;
+			sched_cancel(s, k->id, chance(50) ? -1 : (int32_t)below(k->req.n));
+		} else if (poll_some(s, l) == 0 && l->n_open > 0 && chance(50)) {
+			wait_wake(&sig);
+		}
+	}
+	/* All ends are here; the thread publishes after the last of them, or before it sleeps. */
+	do {
+		sched_stats(s, &stats);
+	} while (stats.busy);
+	assert_int_equal(stats.blocks_used, 0);
+	assert_int_equal(stats.queued + stats.running, 0);
+	sched_close(s);
+	eng_close(l->engine);
+}
+
+static void thread_property(void **state)
+{
+	struct load l = {0};
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 40; seed++)
+		thread_run(seed, &l, 60);
+	print_message("%llu choices: %llu stopped, %llu length, %llu cancelled, %llu expired\n",
+		      (unsigned long long)l.ended, (unsigned long long)l.stopped,
+		      (unsigned long long)l.full_length, (unsigned long long)l.cancelled,
+		      (unsigned long long)l.expired);
+	assert_true(l.stopped > 0 && l.full_length > 0 && l.cancelled > 0 && l.cached > 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(core_with_cache),
 		cmocka_unit_test(core_with_forms),
+		cmocka_unit_test(thread_property),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
