@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/parse.h"
+#include "api/write.h"
 
 struct writer {
 	const struct api_request *r;
@@ -17,20 +18,13 @@ static void add_slice(struct lt_buf *out, struct api_json v)
 	lt_buf_add(out, v.s, v.n);
 }
 
-static void add_quoted(struct lt_buf *out, const char *s, size_t n)
-{
-	lt_buf_addc(out, '"');
-	lt_buf_add_json(out, s, n);
-	lt_buf_addc(out, '"');
-}
-
 /* ,"name":value */
 static void add_member(struct lt_buf *out, const char *name, struct api_json v)
 {
 	if (!v.s)
 		return;
 	lt_buf_addc(out, ',');
-	add_quoted(out, name, strlen(name));
+	api_write_string(out, name, strlen(name));
 	lt_buf_addc(out, ':');
 	add_slice(out, v);
 }
@@ -102,7 +96,7 @@ static void add_call(const struct writer *w, struct api_json call)
 	add_slice(w->out, f[0]);
 	lt_buf_adds(w->out, ",\"arguments\":");
 	if (w->opts->arguments_as_text && api_json_type(f[1]) == API_JSON_OBJECT)
-		add_quoted(w->out, f[1].s, f[1].n);
+		api_write_string(w->out, f[1].s, f[1].n);
 	else if (w->opts->arguments_as_text)
 		add_slice(w->out, f[1]);
 	else
@@ -186,11 +180,11 @@ int api_request_template_json(const struct api_request *r, const struct api_temp
 	add_kwargs(&w);
 	if (opts->bos) {
 		lt_buf_adds(out, ",\"bos_token\":");
-		add_quoted(out, opts->bos, strlen(opts->bos));
+		api_write_string(out, opts->bos, strlen(opts->bos));
 	}
 	if (opts->eos) {
 		lt_buf_adds(out, ",\"eos_token\":");
-		add_quoted(out, opts->eos, strlen(opts->eos));
+		api_write_string(out, opts->eos, strlen(opts->eos));
 	}
 	return lt_buf_addc(out, '}');
 }

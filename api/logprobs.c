@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/write.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -31,25 +32,19 @@ void api_logprobs_fini(struct api_logprobs *p)
 	*p = (struct api_logprobs){0};
 }
 
-/* JSON has no infinities; OpenAI writes -9999.0 for a token that can't be. */
-static void add_number(struct lt_buf *b, float v)
-{
-	if (!(v >= -9999.0f) || v > 9999.0f)
-		lt_buf_adds(b, "-9999.0");
-	else
-		lt_buf_addf(b, "%.9g", (double)v);
-}
-
 /* "token":"...","logprob":...,"bytes":[...] */
 static void add_chat_token(struct lt_buf *b, const struct api_token_bytes *t)
 {
 	lt_buf_adds(b, "\"token\":\"");
 	lt_buf_add_json(b, t->s, t->n);
 	lt_buf_adds(b, "\",\"logprob\":");
-	add_number(b, t->logprob);
+	api_write_logprob(b, t->logprob);
 	lt_buf_adds(b, ",\"bytes\":[");
-	for (size_t i = 0; i < t->n; i++)
-		lt_buf_addf(b, "%s%u", i ? "," : "", (unsigned char)t->s[i]);
+	for (size_t i = 0; i < t->n; i++) {
+		if (i)
+			lt_buf_addc(b, ',');
+		api_write_uint(b, (unsigned char)t->s[i]);
+	}
 	lt_buf_addc(b, ']');
 }
 
@@ -93,18 +88,9 @@ static void add_top_text(struct lt_buf *b, const struct api_token *t)
 			lt_buf_addc(b, ',');
 		add_text_token(b, &t->top[i]);
 		lt_buf_addc(b, ':');
-		add_number(b, t->top[i].logprob);
+		api_write_logprob(b, t->top[i].logprob);
 	}
 	lt_buf_addc(b, '}');
-}
-
-static uint64_t count_chars(const char *s, size_t n)
-{
-	uint64_t count = 0;
-
-	for (size_t i = 0; i < n; i++)
-		count += ((unsigned char)s[i] & 0xc0) != 0x80;
-	return count;
 }
 
 int api_logprobs_add(struct api_logprobs *p, const struct api_token *t)
@@ -123,7 +109,7 @@ int api_logprobs_add(struct api_logprobs *p, const struct api_token *t)
 	} else {
 		add_text_token(&p->json, &t->self);
 		e->len[0] = (uint32_t)(p->json.len - from);
-		add_number(&p->json, t->self.logprob);
+		api_write_logprob(&p->json, t->self.logprob);
 		e->len[1] = (uint32_t)(p->json.len - from) - e->len[0];
 		add_top_text(&p->json, t);
 		e->len[2] = (uint32_t)(p->json.len - from) - e->len[0] - e->len[1];
@@ -132,7 +118,7 @@ int api_logprobs_add(struct api_logprobs *p, const struct api_token *t)
 		return p->json.failed;
 	p->n++;
 	p->bytes += t->n;
-	p->chars += count_chars(t->text, t->n);
+	p->chars += api_count_chars(t->text, t->n);
 	return 0;
 }
 
@@ -203,9 +189,11 @@ int api_logprobs_write(struct api_logprobs *p, size_t count, struct lt_buf *out)
 		lt_buf_adds(out, "],\"top_logprobs\":[");
 		write_part(p, count, 2, out);
 		lt_buf_adds(out, "],\"text_offset\":[");
-		for (size_t i = 0; i < count; i++)
-			lt_buf_addf(out, "%s%llu", i ? "," : "",
-				    (unsigned long long)p->list[p->head + i].chars);
+		for (size_t i = 0; i < count; i++) {
+			if (i)
+				lt_buf_addc(out, ',');
+			api_write_uint(out, p->list[p->head + i].chars);
+		}
 		lt_buf_adds(out, "]}");
 	}
 	forget(p, count);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/output.h"
+#include "api/write.h"
 #include "base/mem.h"
 
 struct choice {
@@ -28,26 +29,6 @@ struct api_response {
 	struct choice *choices; // [n]
 };
 
-/* Decimal digits of v. */
-static void add_uint(struct lt_buf *b, uint64_t v)
-{
-	char text[20];
-	size_t i = sizeof(text);
-
-	do {
-		text[--i] = (char)('0' + v % 10);
-		v /= 10;
-	} while (v);
-	lt_buf_add(b, text + i, sizeof(text) - i);
-}
-
-static void add_quoted(struct lt_buf *b, const char *s, size_t n)
-{
-	lt_buf_addc(b, '"');
-	lt_buf_add_json(b, s, n);
-	lt_buf_addc(b, '"');
-}
-
 static const char *object_name(const struct api_response *r)
 {
 	if (!r->chat)
@@ -60,27 +41,18 @@ static int write_head(struct api_response *r, const struct api_response_opts *op
 	struct lt_buf *b = &r->head;
 
 	lt_buf_adds(b, r->request->stream ? "data: {\"id\":" : "{\"id\":");
-	add_quoted(b, opts->id, strlen(opts->id));
+	api_write_string(b, opts->id, strlen(opts->id));
 	lt_buf_addf(b, ",\"object\":\"%s\",\"created\":%lld,\"model\":", object_name(r),
 		    (long long)opts->created);
-	add_quoted(b, r->request->model.s, r->request->model.n);
+	api_write_string(b, r->request->model.s, r->request->model.n);
 	lt_buf_adds(b, ",\"system_fingerprint\":");
 	if (opts->fingerprint)
-		add_quoted(b, opts->fingerprint, strlen(opts->fingerprint));
+		api_write_string(b, opts->fingerprint, strlen(opts->fingerprint));
 	else
 		lt_buf_adds(b, "null");
 	r->tail = r->request->stream && r->request->include_usage ? "],\"usage\":null}\n\n"
 								  : "]}\n\n";
 	return lt_buf_adds(b, ",\"choices\":[");
-}
-
-static uint64_t count_chars(const struct api_str *s)
-{
-	uint64_t count = 0;
-
-	for (size_t i = 0; i < s->n; i++)
-		count += ((unsigned char)s->s[i] & 0xc0) != 0x80;
-	return count;
 }
 
 static void choices_init(struct api_response *r, const struct api_response_opts *opts)
@@ -162,7 +134,7 @@ static void chunk_begin(const struct api_response *r, uint32_t choice, struct lt
 {
 	lt_buf_add(out, r->head.data, r->head.len);
 	lt_buf_adds(out, "{\"index\":");
-	add_uint(out, choice);
+	api_write_uint(out, choice);
 }
 
 /* "logprobs" of the next `due` tokens, and the end of a chunk. */
@@ -176,7 +148,7 @@ static int chunk_end(struct api_response *r, struct api_output *o, size_t due, c
 		lt_buf_adds(out, "null");
 	lt_buf_adds(out, ",\"finish_reason\":");
 	if (finish)
-		add_quoted(out, finish, strlen(finish));
+		api_write_string(out, finish, strlen(finish));
 	else
 		lt_buf_adds(out, "null");
 	lt_buf_addc(out, '}');
@@ -190,13 +162,13 @@ static void add_call(const struct api_delta *d, bool with_index, struct lt_buf *
 	lt_buf_addc(out, '{');
 	if (with_index) {
 		lt_buf_adds(out, "\"index\":");
-		add_uint(out, d->call);
+		api_write_uint(out, d->call);
 		lt_buf_addc(out, ',');
 	}
 	lt_buf_adds(out, "\"id\":");
-	add_quoted(out, d->id, d->id_n);
+	api_write_string(out, d->id, d->id_n);
 	lt_buf_adds(out, ",\"type\":\"function\",\"function\":{\"name\":");
-	add_quoted(out, d->text, d->n);
+	api_write_string(out, d->text, d->n);
 	lt_buf_adds(out, ",\"arguments\":\"");
 }
 
@@ -221,7 +193,7 @@ static void add_delta(const struct api_response *r, const struct api_delta *d, s
 		break;
 	case API_DELTA_ARGUMENTS:
 		lt_buf_adds(out, ",\"delta\":{\"tool_calls\":[{\"index\":");
-		add_uint(out, d->call);
+		api_write_uint(out, d->call);
 		lt_buf_adds(out, ",\"function\":{\"arguments\":\"");
 		lt_buf_add_json(out, d->text, d->n);
 		lt_buf_adds(out, "\"}}]}");
@@ -291,7 +263,7 @@ static int begin_choice(struct api_response *r, uint32_t choice, const struct ap
 		return 0;
 	prompt = &q->prompts[choice / q->n];
 	text = prompt->ids ? &echo[choice / q->n] : &prompt->text;
-	o->logprobs.chars += count_chars(text);
+	o->logprobs.chars += api_count_chars(text->s, text->n);
 	if (!q->stream)
 		return lt_buf_add_json(&r->choices[choice].content, text->s, text->n);
 	d.text = text->s;
@@ -393,7 +365,7 @@ static void add_choice(const struct api_response *r, uint32_t i, struct lt_buf *
 	struct choice *c = &r->choices[i];
 
 	lt_buf_adds(out, i ? ",{\"index\":" : "{\"index\":");
-	add_uint(out, i);
+	api_write_uint(out, i);
 	if (r->chat) {
 		add_message(r, c, out);
 	} else {
