@@ -30,6 +30,7 @@
 #define LANES  16u  /* inner length of the vectorised loops */
 #define CHUNK  256u /* weights that share one partial sum */
 #define BINS   2048u
+#define SPLIT  2u /* parts of a bin: equal weights in a row need not wait for each other's sum */
 #define BAN    (-100.0f)
 #define FORCE  100.0f
 #define IN_ANY UINT64_C(1) /* history: the token was seen; the count of generated ones follows */
@@ -74,20 +75,15 @@ int eng_history_add(struct eng_history *h, int32_t token, bool generated)
 
 /* ---- scratch memory ----------------------------------------------------------------------- */
 
-struct bin {
-	double mass;
-	uint32_t n;
-};
-
 struct eng_sampler {
 	uint32_t vocab;
-	size_t padded;	  /* vocab rounded up to a CHUNK */
-	float *logits;	  // [padded] adjusted copy
-	float *weights;	  // [padded]
-	double *sums;	  // [padded / CHUNK] of weights
-	uint32_t *ids;	  // [padded] kept tokens, ascending
-	float *kept;	  // [padded] their weights
-	struct bin *bins; // [BINS]
+	size_t padded;	/* vocab rounded up to a CHUNK */
+	float *logits;	// [padded] adjusted copy
+	float *weights; // [padded]
+	double *sums;	// [padded / CHUNK] of weights
+	uint32_t *ids;	// [padded] kept tokens, ascending
+	float *kept;	// [padded] their weights
+	double *bins;	// [BINS, SPLIT] number or mass of weights with the same leading bits
 };
 
 struct eng_sampler *eng_sampler_open(uint32_t vocab)
@@ -103,7 +99,7 @@ struct eng_sampler *eng_sampler_open(uint32_t vocab)
 	s->sums = lt_alloc(s->padded / CHUNK, sizeof(double));
 	s->ids = lt_alloc(s->padded, sizeof(uint32_t));
 	s->kept = lt_alloc(s->padded, sizeof(float));
-	s->bins = lt_alloc(BINS, sizeof(struct bin));
+	s->bins = lt_alloc(BINS * SPLIT, sizeof(double));
 	if (!s->logits || !s->weights || !s->sums || !s->ids || !s->kept || !s->bins) {
 		eng_sampler_close(s);
 		return NULL;
@@ -126,27 +122,42 @@ void eng_sampler_close(struct eng_sampler *s)
 
 /* ---- arithmetic on whole rows ------------------------------------------------------------- */
 
-/* e^x for x <= 0 to about 1 ulp; 0 below -87. Branch-free, the same on every machine (libm's is
- * not). x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, so that n ln 2 loses nothing. */
-static inline float exp_neg(float x)
+/* Four at a time: what every processor has, and no compiler needs to be talked into. */
+typedef float vec __attribute__((vector_size(16)));
+typedef int32_t ivec __attribute__((vector_size(16)));
+#define VEC 4u
+
+static inline vec load(const float *from)
+{
+	vec v;
+
+	memcpy(&v, from, sizeof(v));
+	return v;
+}
+
+static inline vec choose(ivec mask, vec a, vec b)
+{
+	return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
+}
+
+/* e^x for x <= 0 to about 1 ulp; 0 below -87. The same on every machine, which libm's is not.
+ * x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, so that n ln 2 loses nothing. */
+static inline vec exp_neg(vec x)
 {
 	const float to_int = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-	float c = x > -87.0f ? x : -87.0f;
-	float n = (c * 1.44269504f + to_int) - to_int;
-	float r = (c - n * 0.693359375f) - n * -2.12194440e-4f;
-	float p = 1.9875691500e-4f;
-	union {
-		int32_t i;
-		float f;
-	} scale = {((int32_t)n + 127) * (1 << 23)};
+	ivec in_range = x > -87.0f;
+	vec c = choose(in_range, x, (vec){-87.0f, -87.0f, -87.0f, -87.0f});
+	vec n = (c * 1.44269504f + to_int) - to_int;
+	vec r = (c - n * 0.693359375f) - n * -2.12194440e-4f;
+	ivec scale = (__builtin_convertvector(n, ivec) + 127) << 23;
+	vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
 
-	p = p * r + 1.3981999507e-3f;
 	p = p * r + 8.3334519073e-3f;
 	p = p * r + 4.1665795894e-2f;
 	p = p * r + 1.6666665459e-1f;
 	p = p * r + 5.0000001201e-1f;
 	p = p * (r * r) + r + 1.0f;
-	return x > -87.0f ? p * scale.f : 0.0f;
+	return (vec)((ivec)(p * (vec)scale) & in_range);
 }
 
 /* The largest of x [n] and the first place where it stands; false when an x is NaN. */
@@ -184,20 +195,18 @@ static bool survey(const float *restrict x, size_t n, float *max, size_t *at)
 }
 
 /* out [CHUNK] = exp((x - max) / t); returns their sum. */
-static double weigh_chunk(const float *restrict x, float max, float t, float *restrict out)
+static double weigh_chunk(const float *x, float max, float t, float *out)
 {
-	double sum[LANES] = {0};
-	double total = 0;
+	double sum[VEC] = {0};
 
-	for (size_t i = 0; i < CHUNK; i += LANES) {
-		for (size_t l = 0; l < LANES; l++)
-			out[i + l] = exp_neg((x[i + l] - max) / t);
-		for (size_t l = 0; l < LANES; l++)
-			sum[l] += (double)out[i + l];
+	for (size_t i = 0; i < CHUNK; i += VEC) {
+		vec w = exp_neg((load(x + i) - max) / t);
+
+		memcpy(out + i, &w, sizeof(w));
+		for (size_t l = 0; l < VEC; l++)
+			sum[l] += (double)w[l];
 	}
-	for (size_t l = 0; l < LANES; l++)
-		total += sum[l];
-	return total;
+	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 /* Fills s->weights and s->sums; returns the total. */
@@ -387,58 +396,65 @@ struct cut {
 /* Walks the bins from the highest down to the one where *above passes `want`, and returns it; *above
  * is then what lies in higher bins. Rounding may leave a sum just short of `want`: then it is the
  * lowest bin that is not empty. */
-static uint32_t find_bin(const struct bin *bins, uint32_t n_bins, double want, bool by_mass,
-			 double *above)
+static uint32_t find_bin(const double *bins, uint32_t n_bins, double want, double *above)
 {
 	uint32_t at = n_bins;
 	double size = 0;
 
 	for (uint32_t i = n_bins; i-- > 0;) {
-		if (bins[i].n == 0)
+		double next = 0;
+
+		for (uint32_t part = 0; part < SPLIT; part++)
+			next += bins[i * SPLIT + part];
+		if (next == 0)
 			continue;
 		*above += size;
-		size = by_mass ? bins[i].mass : (double)bins[i].n;
+		size = next;
 		at = i;
 		if (*above + size >= want)
 			break;
 	}
+	LT_ASSERT(at < n_bins);
 	return at;
 }
 
-/* Finds where the largest of s->kept [n] reach `want`: a number of them, or (by_mass) a sum. The
- * bits of positive floats are ordered as the floats are, so three counting passes over 11, 11 and
- * 10 bits narrow the threshold down to one value. */
-static struct cut find_cut(struct eng_sampler *s, size_t n, double want, bool by_mass)
+/* Finds where the largest of w [n] reach `want`: a number of them, or (by_mass) a sum. The bits of
+ * positive floats are ordered as the floats are, so three counting passes over 11, 11 and 10 bits
+ * narrow the threshold down to one value. left [n] is scratch (w itself will do). */
+static struct cut find_cut(struct eng_sampler *s, const float *w, size_t n, double want,
+			   bool by_mass, float *left)
 {
 	static const unsigned shifts[3] = {21, 10, 0};
-	static const unsigned widths[3] = {11, 11, 10};
 	uint32_t prefix = 0, at = 0;
-	double above = 0; /* count or mass of those known to be larger */
-	double ties;
+	double above = 0; /* number or mass of those known to be larger */
+	double each, ties, most;
 
 	for (unsigned pass = 0; pass < 3; pass++) {
-		unsigned shift = shifts[pass], high = shift + widths[pass];
-		uint32_t n_bins = 1u << widths[pass];
+		uint32_t n_bins = pass < 2 ? 2048 : 1024;
+		size_t to = 0;
 
-		memset(s->bins, 0, n_bins * sizeof(*s->bins));
+		memset(s->bins, 0, n_bins * SPLIT * sizeof(*s->bins));
 		for (size_t i = 0; i < n; i++) {
-			uint32_t bits = bits_of(s->kept[i]);
+			uint32_t bin = bits_of(w[i]) >> shifts[pass] & (n_bins - 1);
 
-			if (pass > 0 && bits >> high != prefix)
-				continue;
-			s->bins[bits >> shift & (n_bins - 1)].n++;
-			s->bins[bits >> shift & (n_bins - 1)].mass += (double)s->kept[i];
+			s->bins[bin * SPLIT + i % SPLIT] += by_mass ? (double)w[i] : 1.0;
 		}
-		at = find_bin(s->bins, n_bins, want, by_mass, &above);
-		LT_ASSERT(at < n_bins);
-		prefix = prefix << widths[pass] | at;
+		at = find_bin(s->bins, n_bins, want, &above);
+		prefix = prefix * n_bins | at;
+		/* Only those in the bin go on. */
+		for (size_t i = 0; i < n; i++) {
+			float v = w[i];
+
+			left[to] = v;
+			to += bits_of(v) >> shifts[pass] == prefix;
+		}
+		w = left;
+		n = to;
 	}
-	ties = ceil((want - above) / (by_mass ? s->bins[at].mass / s->bins[at].n : 1.0));
-	if (!(ties >= 1))
-		ties = 1;
-	if (ties > s->bins[at].n)
-		ties = s->bins[at].n;
-	return (struct cut){prefix, (uint32_t)ties};
+	each = by_mass ? (double)w[0] : 1.0;
+	ties = ceil((want - above) / each);
+	most = (double)n;
+	return (struct cut){prefix, (uint32_t)(!(ties >= 1) ? 1 : ties > most ? most : ties)};
 }
 
 /* Keeps what is above the cut, and the first of those on it. */
@@ -487,29 +503,65 @@ static int32_t draw_all(const struct eng_sampler *s, double target)
 	return last;
 }
 
+/* A weight that the k-th largest does not fall below: the k-th largest of the maxima of LANES
+ * neighbours each. Spares most weights a closer look. */
+static float bound_top_k(struct eng_sampler *s, uint32_t k)
+{
+	size_t n = s->padded / LANES;
+	uint32_t bits;
+	float bound;
+
+	if (k > n)
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		vec top = load(s->weights + i * LANES);
+		float *m = &s->kept[i];
+
+		for (size_t l = VEC; l < LANES; l += VEC) {
+			vec v = load(s->weights + i * LANES + l);
+
+			top = choose(v > top, v, top);
+		}
+		*m = top[0];
+		for (size_t l = 1; l < VEC; l++)
+			*m = top[l] > *m ? top[l] : *m;
+	}
+	bits = find_cut(s, s->kept, n, k, false, s->kept).bits;
+	memcpy(&bound, &bits, sizeof(bound));
+	return bound;
+}
+
+/* What every weight that a cut can keep is at least. */
+static float bound_cuts(struct eng_sampler *s, const struct eng_sampling *how, double total)
+{
+	if (how->min_p > 0.0f)
+		return how->min_p;
+	if (how->top_k > 0 && how->top_k < s->vocab)
+		return bound_top_k(s, how->top_k);
+	/* All weights below (1 - top_p) of the mean can't make up more than 1 - top_p together, so
+	 * top_p never gets to them (a hair less, for the rounding of the sums). */
+	return (float)(0.999 * (1.0 - (double)how->top_p) * total / s->vocab);
+}
+
 static int32_t draw(struct eng_sampler *s, const float *x, float max,
 		    const struct eng_sampling *how, uint32_t index)
 {
 	double u = eng_uniform(how->seed, index);
 	double total = weigh(s, x, max, how->temperature);
-	float least = how->min_p;
 	bool top_k = how->top_k > 0 && how->top_k < s->vocab, top_p = how->top_p < 1.0f;
 	double sum = 0, target;
 	size_t n, i;
 
 	if (!top_k && !top_p && how->min_p <= 0.0f)
 		return draw_all(s, u * total);
-	/* All weights below (1 - top_p) of the mean can't make up more than 1 - top_p together, so
-	 * top_p never gets to them (a hair less, for the rounding of the sums). */
-	if (top_p && !top_k && how->min_p <= 0.0f)
-		least = (float)(0.999 * (1.0 - (double)how->top_p) * total / s->vocab);
-	n = gather(s, least);
+	n = gather(s, bound_cuts(s, how, total));
 	if (top_k && how->top_k < n)
-		n = apply_cut(s, n, find_cut(s, n, how->top_k, false));
+		n = apply_cut(s, n, find_cut(s, s->kept, n, how->top_k, false, s->weights));
 	if (top_p) {
 		if (top_k || how->min_p > 0.0f)
 			total = sum_kept(s, n);
-		n = apply_cut(s, n, find_cut(s, n, (double)how->top_p * total, true));
+		total *= (double)how->top_p;
+		n = apply_cut(s, n, find_cut(s, s->kept, n, total, true, s->weights));
 	}
 	target = u * sum_kept(s, n);
 	for (i = 0; i + 1 < n; i++) {
