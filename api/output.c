@@ -31,6 +31,11 @@ bool api_output_stopped(const struct api_output *o)
 	return o->stopper.hit || o->split.state == API_SPLIT_DONE;
 }
 
+bool api_output_reasons(const struct api_output *o)
+{
+	return o->split.state == API_SPLIT_START || api_split_in_reasoning(&o->split);
+}
+
 /* Text that the stop strings let through. */
 static int pass_on(struct api_output *o, const char *text, size_t n)
 {

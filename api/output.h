@@ -38,6 +38,8 @@ void api_output_fini(struct api_output *o);
 /* One token; o->deltas and o->due tell what it gave. No-op once stopped. 0, LT_ENOMEM or LT_ETOOBIG. */
 int api_output_push(struct api_output *o, const struct api_token *t);
 bool api_output_stopped(const struct api_output *o);
+/* The answer is in its reasoning, or may yet begin one. */
+bool api_output_reasons(const struct api_output *o);
 /* The end: `rest` is the detokenizer's. Sets o->finish. */
 int api_output_finish(struct api_output *o, const char *rest, size_t n, enum api_finish why);
 

@@ -298,6 +298,12 @@ bool api_response_stopped(const struct api_response *r, uint32_t choice)
 	return api_output_stopped(&r->choices[choice].output);
 }
 
+bool api_response_reasons(const struct api_response *r, uint32_t choice)
+{
+	LT_ASSERT(choice < r->n);
+	return api_output_reasons(&r->choices[choice].output);
+}
+
 bool api_response_finished(const struct api_response *r, uint32_t choice)
 {
 	LT_ASSERT(choice < r->n);

@@ -86,6 +86,10 @@ int api_response_token(struct api_response *r, uint32_t choice, const struct api
  * choice's generation, ignores its later events and calls api_response_finish. */
 bool api_response_stopped(const struct api_response *r, uint32_t choice);
 
+/* True while the choice reasons, or may yet begin to: a caller that joins several tokens into one
+ * api_response_token must not do so then, for usage counts the tokens of the reasoning. */
+bool api_response_reasons(const struct api_response *r, uint32_t choice);
+
 /* End of a choice: `rest` [n] is what the detokenizer's flush gave (may be empty); `why` is STOP or
  * LENGTH (a matched stop string or a tool call overrides it). Releases what was held back and writes
  * the finish reason. */

@@ -217,7 +217,7 @@ static int on_token(struct srv_call *call, uint32_t c, const struct sched_event 
 	ch->tokens++;
 	call->usage.completion++;
 	time_token(call, ch, e->time_ns);
-	if (!call->each_token) {
+	if (!call->each_token && !api_response_reasons(call->response, c)) {
 		if (!ch->listed) {
 			ch->listed = true;
 			ch->next_fresh = call->fresh;

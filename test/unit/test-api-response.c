@@ -281,9 +281,12 @@ static void reasoning_and_calls_body(void **state)
 	(void)state;
 	open_with(&f, "{" MESSAGES "," TOOLS "}",
 		  (struct api_response_opts){.reasoning = true, .tools = API_TOOLS_DEEPSEEK});
+	assert_true(api_response_reasons(f.response, 0));
 	text(&f, 0, "<think>");
 	text(&f, 0, "a\"");
+	assert_true(api_response_reasons(f.response, 0));
 	text(&f, 0, "</think>");
+	assert_false(api_response_reasons(f.response, 0));
 	text(&f, 0, CALL);
 	finish(&f, 0, API_FINISH_STOP);
 	end(&f);
