@@ -129,6 +129,8 @@ int eng_open(const struct mdl *m, const struct eng_opts *opts, struct eng **out,
 		.experts_used = c->experts_used,
 		.max_positions = c->max_positions,
 		.cache_blocks = opts->cache_blocks,
+		.max_rows = opts->max_rows,
+		.max_outputs = opts->max_outputs,
 	};
 	rc = backend->open(m, &e->opts, &e->info, &e->state, err);
 	if (rc != 0) {

@@ -40,14 +40,17 @@ struct eng_info {
 	uint32_t vocab, layers, moe_layers, experts, experts_used;
 	uint32_t max_positions;
 	uint32_t cache_blocks;
-	uint64_t token_bytes;  /* of cache, over all layers */
-	uint64_t cache_bytes;  /* all blocks */
-	uint64_t weight_bytes; /* resident copies beyond the mapped file */
-	bool has_logits;       /* false: backend null, which gives tokens */
+	uint32_t max_rows, max_outputs; /* of a step, as opened */
+	uint64_t token_bytes;		/* of cache, over all layers */
+	uint64_t cache_bytes;		/* all blocks */
+	uint64_t weight_bytes;		/* resident copies beyond the mapped file */
+	bool has_logits;		/* false: backend null, which gives tokens */
 };
 
 /* Consecutive tokens of one sequence, all of one form. Their latents are written to the cache, then
- * each attends to positions 0..its own. */
+ * each attends to positions 0..its own. A batch may have several spans of a sequence, in order of
+ * position, the later ones seeing what the earlier ones write; no span may see a block that another
+ * sequence writes in the same step. */
 struct eng_span {
 	const int32_t *tokens; // [n]
 	uint32_t n;

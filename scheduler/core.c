@@ -25,6 +25,11 @@ static int check_opts(const struct sched_opts *o, const struct eng_info *info, s
 		return lt_fail(err, LT_EINVAL,
 			       "running sequences: %u, must be 1 to %u (the step's tokens)",
 			       o->max_running, o->step_tokens);
+	if (o->step_tokens > info->max_rows || o->max_running > info->max_outputs)
+		return lt_fail(err, LT_EINVAL,
+			       "%u step tokens and %u running sequences: the engine was opened for "
+			       "%u and %u",
+			       o->step_tokens, o->max_running, info->max_rows, info->max_outputs);
 	if (o->max_queued > SCHED_MAX_QUEUED)
 		return lt_fail(err, LT_EINVAL, "queued choices: %u, must be at most %u",
 			       o->max_queued, SCHED_MAX_QUEUED);

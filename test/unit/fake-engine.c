@@ -62,6 +62,8 @@ struct eng *fake_open(const struct fake_opts *o)
 				    .layers = 1,
 				    .max_positions = o->max_positions,
 				    .cache_blocks = o->blocks,
+				    .max_rows = o->max_rows,
+				    .max_outputs = o->max_outputs,
 				    .has_logits = !o->gives_tokens};
 	e->cache = lt_xalloc((size_t)o->blocks * BLOCK, sizeof(*e->cache));
 	e->writer = lt_xalloc(o->blocks, sizeof(*e->writer));

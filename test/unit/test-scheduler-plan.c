@@ -767,6 +767,12 @@ static void options(void **state)
 	o.max_running = 0;
 	assert_int_equal(sched_core_init(c, &o, &err), LT_EINVAL);
 	o = good;
+	o.step_tokens = 601;
+	assert_int_equal(sched_core_init(c, &o, &err), LT_EINVAL);
+	o = good;
+	o.max_running = 9;
+	assert_int_equal(sched_core_init(c, &o, &err), LT_EINVAL);
+	o = good;
 	o.max_context = 1;
 	assert_int_equal(sched_core_init(c, &o, &err), LT_EINVAL);
 	o = good;
