@@ -103,19 +103,29 @@ static int open_gguf(struct mdl *m, struct lt_err *err)
 	return rc;
 }
 
+/* Why a path that is no checkpoint is none. */
+static int fail_path(const char *path, struct lt_err *err)
+{
+	struct lt_mapping map;
+	int rc = lt_map_file(path, &map, err);
+
+	if (rc < 0)
+		return rc;
+	lt_unmap_file(&map);
+	return lt_fail(err, LT_EFORMAT, "%s: neither a folder with config.json nor a GGUF file",
+		       path);
+}
+
 static int open_any(struct mdl *m, bool weights, struct lt_err *err)
 {
 	int rc;
 
 	if (lt_is_dir(m->path))
 		rc = open_hf(m, weights, err);
-	else if (mdl_gguf_is(m->path))
+	else if (lt_is_file(m->path) && mdl_gguf_is(m->path))
 		rc = open_gguf(m, err);
-	else if (lt_is_file(m->path))
-		return lt_fail(err, LT_EFORMAT,
-			       "%s: neither a folder with config.json nor a GGUF file", m->path);
 	else
-		return lt_fail(err, LT_ENOENT, "%s: no such file or folder", m->path);
+		rc = fail_path(m->path, err);
 	return rc == 0 && weights ? mdl_bind(m, err) : rc;
 }
 

@@ -219,11 +219,11 @@ static int read_yarn(const struct mdl_gguf *g, struct mdl_config *c, struct lt_e
 	double log_mul = 0;
 	int rc;
 
-	if (!mdl_gguf_has(g, ARCH ".rope.scaling.factor") ||
-	    !mdl_gguf_has(g, ARCH ".rope.scaling.original_context_length"))
+	if (!mdl_gguf_has(g, ARCH ".rope.scaling.factor"))
+		return fail(g, LT_EFORMAT, err, "key " ARCH ".rope.scaling.factor is missing");
+	if (!mdl_gguf_has(g, ARCH ".rope.scaling.original_context_length"))
 		return fail(g, LT_EFORMAT, err,
-			    "key " ARCH ".rope.scaling.factor or .original_context_length is "
-			    "missing");
+			    "key " ARCH ".rope.scaling.original_context_length is missing");
 	rc = mdl_gguf_f64(g, ARCH ".rope.scaling.factor", &c->yarn_factor, err);
 	if (rc == 0)
 		rc = mdl_gguf_u32(g, ARCH ".rope.scaling.original_context_length",
