@@ -474,7 +474,8 @@ static const struct field fields[] = {
 static size_t find(struct api_json key, unsigned int endpoint)
 {
 	for (size_t i = 0; i < FIELDS; i++) {
-		if ((fields[i].endpoints & endpoint) && api_json_is(key, fields[i].name))
+		if ((key.s[1] == fields[i].name[0] || key.s[1] == '\\') &&
+		    (fields[i].endpoints & endpoint) && api_json_is(key, fields[i].name))
 			return i;
 	}
 	return FIELDS;

@@ -119,14 +119,24 @@ static int check_escape(struct scan *p)
 	}
 }
 
+/* Characters that a string may hold as they are, one byte each. */
+static size_t plain_span(const char *s, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && (signed char)s[i] >= 0x20 && s[i] != '"' && s[i] != '\\')
+		i++;
+	return i;
+}
+
 /* p->i is at the opening quote. */
 static int check_string(struct scan *p)
 {
 	p->i++;
-	while (p->i < p->n) {
+	while (p->i += plain_span(p->s + p->i, p->n - p->i), p->i < p->n) {
 		unsigned char c = (unsigned char)p->s[p->i];
 		uint32_t cp;
-		size_t len = 1;
+		size_t len;
 		int rc;
 
 		if (c == '"') {
@@ -144,8 +154,7 @@ static int check_string(struct scan *p)
 					     "NUL characters are not allowed: at byte %zu", p->i);
 		if (c < 0x20)
 			return bad(p, "a control character stands in a string; escape it");
-		if (c >= 0x80)
-			len = lt_utf8_decode(p->s + p->i, p->n - p->i, &cp);
+		len = lt_utf8_decode(p->s + p->i, p->n - p->i, &cp);
 		if (len == 0)
 			return bad(p, "a string is not valid UTF-8");
 		p->i += len;
@@ -340,14 +349,19 @@ const char *api_json_type_name(enum api_json_type type)
 	return names[type];
 }
 
-/* Length of the string literal at s[0..n), quotes included. */
+/* Length of the string literal at s[0..n), quotes included: to the first quote that follows an even
+ * number of backslashes. */
 static size_t string_span(const char *s, size_t n)
 {
-	size_t i = 1;
+	const char *quote = s, *run;
 
-	while (i < n && s[i] != '"')
-		i += s[i] == '\\' ? 2 : 1;
-	return i + 1;
+	do {
+		quote = memchr(quote + 1, '"', n - (size_t)(quote + 1 - s));
+		LT_ASSERT(quote);
+		for (run = quote; run[-1] == '\\';)
+			run--;
+	} while ((quote - run) % 2);
+	return (size_t)(quote - s) + 1;
 }
 
 /* Length of the value that begins at s[0..n). */
