@@ -5,7 +5,7 @@ usage: export.py [--run DIR] OUTDIR
 
 OUTDIR gets config.json, generation_config.json, model.safetensors (matrices FP8 E4M3 with weight_scale_inv,
 the rest BF16, correction biases F32), tokenizer.json, tokenizer_config.json and chat_template.jinja. It is
-written beside and renamed, so that a reader never sees half of it. Takes the float32 masters, not the
+written beside and renamed, so that a reader never sees half of it; a README.md there stays. Takes the float32 masters, not the
 bfloat16 copies.
 """
 import argparse
@@ -111,6 +111,8 @@ def export(run, out):
         shutil.copy(os.path.join(run, name), fresh)
     shutil.copy(os.path.join(os.path.dirname(os.path.abspath(__file__)), "chat_template.jinja"), fresh)
     if os.path.isdir(out):
+        if os.path.exists(os.path.join(out, "README.md")):
+            shutil.copy(os.path.join(out, "README.md"), fresh)
         os.rename(out, out.rstrip("/") + ".old")
     os.rename(fresh, out)
     shutil.rmtree(out.rstrip("/") + ".old", ignore_errors=True)

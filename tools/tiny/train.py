@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 """Train the embedded model on the synthetic corpus.
 
-usage: train.py [--run DIR] [--minutes M] [--tokens N] [--threads N]
+usage: train.py [--run DIR] [--minutes M] [--start MODELDIR] [--tokens N] [--threads N] [--seed N]
 
 Keeps everything in DIR (default: tiny-run): tokenizer.json, checkpoint.pt (written every few minutes, picked
 up when the command is given again) and log.jsonl. All schedules follow the share of M minutes of training
 that has passed, so the same command suits a slow and a fast machine. Runs on a CUDA device if there is one.
+--start begins a new run from an exported model's weights and tokenizer instead of from nothing.
 """
 import argparse
 import json
 import math
 import os
 import random
+import shutil
 import signal
 import time
 
@@ -21,19 +23,21 @@ from tokenizers import Tokenizer
 
 import corpus
 import evaluate
+import export
 import make_tokenizer
 from model import CONFIG, Model
 from optim import Optimiser
 
-CHUNK_TOKENS = 512           # tokens of one rectangle of sequences of about one length
+SMALLEST_CHUNK = 512         # least tokens of one rectangle of sequences of about one length
+CHUNKS_A_STEP = 8            # aim, where the step is large enough
 POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rectangles at a time
 WARM_UP, DECAY_FROM = 0.01, 0.3
 FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
-MTP_ALWAYS_FROM = 0.6        # before that the extra-token module trains in every third step
+MTP_ALWAYS_FROM = 0.6        # before that the extra-token module trains in every fourth step
 MTP_WEIGHT = 0.3
 LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
 BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.75
-EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 420, 180, 15
+EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 600, 180, 15
 
 
 def learning_rate(progress):
@@ -71,8 +75,9 @@ def mixture_for(accuracy, progress):
 class Pool:
     """An endless stream of rectangles: (ids [rows, length], learn mask [rows, length])."""
 
-    def __init__(self, tokenizer, seed):
+    def __init__(self, tokenizer, seed, chunk_tokens):
         self.tokenizer = tokenizer
+        self.chunk_tokens = chunk_tokens
         self.rng = random.Random(seed)
         self.mixture, self.chat_weights = corpus.MIXTURE, corpus.CHAT_WEIGHTS
         self.needle_high = 150
@@ -82,7 +87,7 @@ class Pool:
         samples = [corpus.training_sample(self.rng, self.needle_high, self.mixture, self.chat_weights) for _ in range(POOL_SAMPLES)]
         encoded = sorted(evaluate.encode(self.tokenizer, samples), key=lambda pair: len(pair[0]))
         while encoded:
-            rows = max(1, CHUNK_TOKENS // len(encoded[-1][0]))
+            rows = max(1, self.chunk_tokens // len(encoded[-1][0]))
             self.chunks.append(evaluate.pad(encoded[-rows:]))
             del encoded[-rows:]
         self.rng.shuffle(self.chunks)
@@ -130,11 +135,7 @@ class Trainer:
         self.options = options
         self.stopping = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        tokenizer_file = os.path.join(options.run, "tokenizer.json")
-        if not os.path.exists(tokenizer_file):
-            os.makedirs(options.run, exist_ok=True)
-            make_tokenizer.write(options.run)
-        self.tokenizer = Tokenizer.from_file(tokenizer_file)
+        self.tokenizer = self.open_tokenizer()
         torch.manual_seed(options.seed)
         config = dict(CONFIG, vocab_size=self.tokenizer.get_vocab_size())
         self.model = evaluate.bfloat16(Model(config)).to(self.device).train()
@@ -143,8 +144,31 @@ class Trainer:
         self.seconds, self.tokens, self.accuracy = 0.0, 0, {}
         if os.path.exists(self.checkpoint):
             self.load()
-        self.pool = Pool(self.tokenizer, options.seed + self.tokens)
+        elif options.start:
+            self.start_from(options.start)
+        self.pool = Pool(self.tokenizer, options.seed + self.tokens, max(SMALLEST_CHUNK, options.tokens // CHUNKS_A_STEP))
         self.pool.mixture, self.pool.chat_weights = mixture_for(self.accuracy, self.progress())
+
+    def open_tokenizer(self):
+        """The run's tokenizer; on the first start it is trained, or copied from the model to start from."""
+        file = os.path.join(self.options.run, "tokenizer.json")
+        if not os.path.exists(file):
+            os.makedirs(self.options.run, exist_ok=True)
+            if self.options.start:
+                for name in ("tokenizer.json", "tokenizer_config.json"):
+                    shutil.copy(os.path.join(self.options.start, name), self.options.run)
+            else:
+                make_tokenizer.write(self.options.run)
+        return Tokenizer.from_file(file)
+
+    def start_from(self, folder):
+        """Take the weights and correction biases of an exported model."""
+        exported = export.load(folder)
+        for name, p in exported.named_parameters():
+            self.optimiser.master[name].copy_(p.detach())
+        for (_, mine), (_, theirs) in zip(self.model.mixtures(), exported.mixtures()):
+            mine.e_score_correction_bias.copy_(theirs.e_score_correction_bias)
+        self.optimiser.publish()
 
     def load(self):
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -177,7 +201,7 @@ class Trainer:
         progress = self.progress()
         self.pool.needle_high = needle_limit(progress)
         chunks = self.pool.take(self.options.tokens)
-        with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 3 == 0
+        with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 4 == 0
         loss, second = losses(self.model, chunks, self.device, with_mtp)
         (loss + MTP_WEIGHT * second if with_mtp else loss).backward()
         self.tokens += sum(ids.numel() for ids, _ in chunks)
@@ -225,6 +249,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--run", default="tiny-run", help="folder of the run")
     parser.add_argument("--minutes", type=float, default=240, help="length of the whole training")
+    parser.add_argument("--start", help="folder of an exported model to begin from")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens a step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=1)
