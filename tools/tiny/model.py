@@ -240,7 +240,7 @@ class Dense(nn.Module):
 
 class MixtureOfExperts(nn.Module):
     """Routed experts chosen by biased sigmoid scores, and a shared one. `load` and `chosen_of` keep the
-    last call's counts [E] and choices [T, k]."""
+    last call's counts [E] and choices [T, k]. While `shared_only` is set, training leaves the routed ones out."""
 
     def __init__(self, config):
         super().__init__()
@@ -251,9 +251,10 @@ class MixtureOfExperts(nn.Module):
         self.gate = matrix(experts, hidden)
         self.register_buffer("e_score_correction_bias", torch.zeros(experts))
         self.experts_gate_up = matrix(experts, 2 * width, hidden)
-        self.experts_down = matrix(experts, hidden, width, gain=0.3)
+        self.experts_down = matrix(experts, hidden, width, gain=0.0)  # experts join without disturbing what is there
         self.shared_gate_up = matrix(2 * width, hidden)
         self.shared_down = matrix(hidden, width, gain=0.3)
+        self.shared_only = False
         self.load = self.chosen_of = None
 
     def route(self, x):
@@ -267,6 +268,9 @@ class MixtureOfExperts(nn.Module):
         return chosen, weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.scaling
 
     def forward(self, x):
+        shared = swiglu(x, self.shared_gate_up, self.shared_down)
+        if self.shared_only and self.training:
+            return shared
         chosen, weights = self.route(x)
         self.chosen_of = chosen
         flat = chosen.flatten()
@@ -278,7 +282,7 @@ class MixtureOfExperts(nn.Module):
         ys = GroupedExperts.apply(rows, self.experts_gate_up, self.experts_down, self.load.tolist())
         ys = Gather.apply(ys, inverse, order).view(len(x), self.chosen, -1)
         routed = torch.bmm(weights.to(x.dtype)[:, None], ys)[:, 0]
-        return routed + swiglu(x, self.shared_gate_up, self.shared_down)
+        return routed + shared
 
 
 class Spread(torch.autograd.Function):

@@ -31,9 +31,10 @@ from optim import Optimiser
 SMALLEST_CHUNK = 512         # least tokens of one rectangle of sequences of about one length
 CHUNKS_A_STEP = 8            # aim, where the step is large enough
 POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rectangles at a time
-WARM_UP, DECAY_FROM = 0.01, 0.3
+WARM_UP, DECAY_FROM = 0.01, 0.5
+EXPERTS_FROM = 0.5           # before that only attention, the shared experts and the dense layer train: a third of the work
 FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
-MTP_ALWAYS_FROM = 0.6        # before that the extra-token module trains in every fourth step
+MTP_ALWAYS_FROM = 0.7        # before that the extra-token module trains in every fourth step
 MTP_WEIGHT = 0.3
 LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
 BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.75
@@ -201,6 +202,8 @@ class Trainer:
         progress = self.progress()
         self.pool.needle_high = needle_limit(progress)
         chunks = self.pool.take(self.options.tokens)
+        for _, mixture in self.model.mixtures():
+            mixture.shared_only = progress < EXPERTS_FROM
         with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 4 == 0
         loss, second = losses(self.model, chunks, self.device, with_mtp)
         (loss + MTP_WEIGHT * second if with_mtp else loss).backward()
