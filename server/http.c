@@ -184,8 +184,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *mhd, const c
 {
 	struct srv_conn *c = *state;
 
-	(void)arg;
 	(void)version;
+	((struct srv *)arg)->mhd_events++;
 	if (!c) {
 		const union MHD_ConnectionInfo *info =
 			MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
@@ -221,6 +221,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state,
 	int status;
 
 	(void)mhd;
+	s->mhd_events++;
 	if (!c) {
 		/* libmicrohttpd refused the header by itself. */
 		srv_metrics_request(&s->metrics, SRV_ROUTE_other, MHD_HTTP_BAD_REQUEST);
@@ -265,7 +266,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **context,
 {
 	struct srv_conn *c = *context;
 
-	(void)arg;
+	((struct srv *)arg)->mhd_events++;
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
 		*context = adding;
 		adding->mhd = mhd;
@@ -330,8 +331,8 @@ static int read_pem(const struct srv_params *p, char **cert, char **key, struct 
 
 int srv_http_open(struct srv *s, struct lt_err *err)
 {
-	unsigned int flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME |
-			     MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
+	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET |
+			     MHD_USE_ERROR_LOG;
 	size_t pool = (size_t)s->params.server_max_header * 2;
 	struct MHD_OptionItem tls[3] = {{MHD_OPTION_END, 0, NULL}};
 	char *cert = NULL, *key = NULL;
@@ -343,6 +344,9 @@ int srv_http_open(struct srv *s, struct lt_err *err)
 		tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, cert};
 		tls[1] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, key};
 		tls[2] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+	} else {
+		/* A fresh connection has mostly sent its request already: read at once. */
+		flags |= MHD_USE_TURBO;
 	}
 	if (rc == 0) {
 		s->mhd = MHD_start_daemon(
@@ -351,7 +355,7 @@ int srv_http_open(struct srv *s, struct lt_err *err)
 			MHD_OPTION_CONNECTION_LIMIT,
 			(unsigned int)s->params.server_max_connections + 1,
 			MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
-			on_connection, NULL, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, NULL,
+			on_connection, s, MHD_OPTION_URI_LOG_CALLBACK, on_request_line, NULL,
 			MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 		if (!s->mhd)
 			rc = lt_fail(err, LT_EIO, "libmicrohttpd would not start%s",

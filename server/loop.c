@@ -1,6 +1,6 @@
 /*
  * libuv and libmicrohttpd together, in the latter's external epoll mode: a uv_poll on its epoll
- * descriptor calls MHD_run, and a zero timer calls it again when it has more to do at once. It never
+ * descriptor calls MHD_run, and an idle handle calls it again when it has more to do at once. It never
  * waits by itself: all its time-outs are off, ours are in conn.c.
  */
 #include "server/loop.h"
@@ -20,30 +20,65 @@
 #include "server/stream.h"
 #include "server/watch.h"
 
-#define RUNS_A_TURN 8 /* of libmicrohttpd before other handles get their chance */
+#define RUNS_A_TURN	8 /* of libmicrohttpd before other handles get their chance */
+#define QUIET_RUNS	3 /* of them without a callback before it must wait */
+#define LONGEST_WAIT_MS 32
+
+static void on_mhd_again(uv_idle_t *h)
+{
+	srv_loop_run_http(h->data);
+}
 
 static void on_mhd_timer(uv_timer_t *t)
 {
 	srv_loop_run_http(t->data);
 }
 
+/* What to do when libmicrohttpd still asks to be run at once. During a TLS handshake it does so
+ * all the time, whether or not the client has sent anything (0.9.75 doesn't note there that a read
+ * would block): a client that stops in the middle would keep the processor busy. So runs that lead
+ * to no callback are spaced out; an event on a socket still gets through at once. */
+static void run_later(struct srv *s, unsigned int quiet)
+{
+	uint64_t wait;
+
+	if (quiet < QUIET_RUNS) {
+		s->mhd_quiet = 0;
+		uv_idle_start(&s->mhd_again, on_mhd_again);
+		return;
+	}
+	wait = s->mhd_quiet < 5 ? UINT64_C(1) << s->mhd_quiet : LONGEST_WAIT_MS;
+	s->mhd_quiet++;
+	uv_timer_start(&s->mhd_timer, on_mhd_timer, wait, 0);
+}
+
 void srv_loop_run_http(struct srv *s)
 {
 	MHD_UNSIGNED_LONG_LONG wait = 1;
+	unsigned int quiet = 0;
 
 	if (s->in_run || !s->mhd)
 		return;
 	s->in_run = true;
 	s->now_ns = lt_clock_ns();
-	for (int i = 0; i < RUNS_A_TURN; i++) {
+	for (int i = 0; i < RUNS_A_TURN && quiet < QUIET_RUNS; i++) {
+		uint64_t events = s->mhd_events;
 		MHD_run(s->mhd);
-		if (MHD_get_timeout(s->mhd, &wait) == MHD_NO || wait)
+		quiet = s->mhd_events == events ? quiet + 1 : 0;
+		if (MHD_get_timeout(s->mhd, &wait) == MHD_NO || wait) {
+			wait = 1;
 			break;
-		wait = 0;
+		}
 	}
 	s->in_run = false;
-	if (wait == 0 && s->phase != SRV_STOPPING)
-		uv_timer_start(&s->mhd_timer, on_mhd_timer, 0, 0);
+	if (s->phase == SRV_STOPPING)
+		return;
+	uv_idle_stop(&s->mhd_again);
+	uv_timer_stop(&s->mhd_timer);
+	if (wait == 0)
+		run_later(s, quiet);
+	else
+		s->mhd_quiet = 0;
 }
 
 static void on_mhd_poll(uv_poll_t *p, int status, int events)
@@ -89,8 +124,9 @@ static int open_handles(struct srv *s, struct lt_err *err)
 		return lt_fail(err, LT_EIO, "libuv: %s", uv_strerror(rc));
 	s->loop.data = s;
 	uv_timer_init(&s->loop, &s->mhd_timer);
+	uv_idle_init(&s->loop, &s->mhd_again);
 	uv_timer_init(&s->loop, &s->tick);
-	s->mhd_timer.data = s->tick.data = s->wake.data = s->mhd_poll.data = s;
+	s->mhd_timer.data = s->mhd_again.data = s->tick.data = s;
 	rc = uv_async_init(&s->loop, &s->wake, on_wake);
 	if (rc < 0)
 		return lt_fail(err, LT_EIO, "libuv: %s", uv_strerror(rc));
@@ -143,6 +179,7 @@ void srv_loop_stop(struct srv *s)
 	srv_drain_close(s);
 	uv_close((uv_handle_t *)&s->mhd_poll, NULL);
 	uv_close((uv_handle_t *)&s->mhd_timer, NULL);
+	uv_close((uv_handle_t *)&s->mhd_again, NULL);
 	uv_close((uv_handle_t *)&s->tick, NULL);
 	uv_close((uv_handle_t *)&s->wake, NULL);
 }

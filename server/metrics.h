@@ -18,8 +18,8 @@ struct srv;
 #define SRV_STATUSES(X)                                                                            \
 	X(200)                                                                                     \
 	X(204)                                                                                     \
-	X(400) X(401) X(403) X(404) X(405) X(408) X(413) X(415) X(429) X(431) X(499) X(501) X(503) \
-		X(500)
+	X(400)                                                                                     \
+	X(401) X(403) X(404) X(405) X(408) X(413) X(415) X(429) X(431) X(499) X(501) X(503) X(500)
 enum {
 #define X(status) SRV_STATUS_##status,
 	SRV_STATUSES(X)

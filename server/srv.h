@@ -48,9 +48,12 @@ struct srv {
 	/* loop.c */
 	uv_loop_t loop;
 	uv_poll_t mhd_poll;
-	uv_timer_t mhd_timer; /* libmicrohttpd wants to run again at once */
-	uv_timer_t tick;      /* deadlines, every SRV_TICK_MS while there is something to watch */
-	uv_async_t wake;      /* from the scheduler's thread */
+	uv_idle_t mhd_again;	/* libmicrohttpd has more to do at once */
+	uv_timer_t mhd_timer;	/* it says so, but gets nowhere: later */
+	uint64_t mhd_events;	/* its callbacks so far */
+	unsigned int mhd_quiet; /* turns in a row without one although it asked for them */
+	uv_timer_t tick;	/* deadlines, every SRV_TICK_MS while there is something to watch */
+	uv_async_t wake;	/* from the scheduler's thread */
 	uv_signal_t signals[3];
 	struct MHD_Daemon *mhd;
 	bool in_run;	 /* inside MHD_run */

@@ -1,6 +1,6 @@
 /*
  * Streams. Events are read in batches; the tokens of one answer that came since the last look are
- * joined into one delta (unless stop strings, tool calls or log probabilities need them one by one),
+ * joined into one delta (unless stop strings, tool calls, reasoning or log probabilities need them one by one),
  * so the cost of a write is shared when the engine is faster than the network.
  */
 #include "server/stream.h"
@@ -34,6 +34,7 @@ static ssize_t read_out(void *arg, uint64_t pos, char *buf, size_t max)
 	size_t n = pending(call);
 
 	(void)pos;
+	call->srv->mhd_events++;
 	if (call->state == SRV_CALL_GONE || !call->conn)
 		return MHD_CONTENT_READER_END_WITH_ERROR;
 	if (n) {
@@ -103,10 +104,41 @@ static void deliver(struct srv_call *call)
 		srv_call_resume(call);
 }
 
+/* Passes a choice's joined text on. */
+static int pass_text(struct srv_call *call, uint32_t c)
+{
+	struct srv_choice *ch = &call->choices[c];
+	struct api_token t = {.text = ch->text.data, .n = ch->text.len};
+	int rc = 0;
+
+	if (t.n)
+		rc = api_response_token(call->response, c, &t, &call->out);
+	lt_buf_clear(&ch->text);
+	return rc;
+}
+
+/* Passes on what was joined, of all choices. */
+static int pass_fresh(struct srv_call *call)
+{
+	int rc = 0;
+
+	for (uint32_t c = call->fresh; c != UINT32_MAX;) {
+		struct srv_choice *ch = &call->choices[c];
+		if (rc == 0 && !ch->finished)
+			rc = pass_text(call, c);
+		ch->listed = false;
+		c = ch->next_fresh;
+	}
+	call->fresh = UINT32_MAX;
+	return rc;
+}
+
 void srv_stream_break(struct srv_call *call)
 {
 	srv_call_cancel_jobs(call);
 	if (call->streaming) {
+		/* What was drawn before goes first; if even that fails, the error is all there is. */
+		pass_fresh(call);
 		srv_call_enter(call, SRV_CALL_BROKEN);
 		api_fault_event(&call->out, &call->fault);
 	} else {
@@ -129,19 +161,6 @@ static void touch(struct srv_call *call, struct srv_call **touched)
 	call->is_touched = true;
 	call->touched = *touched;
 	*touched = call;
-}
-
-/* Passes a choice's joined text on. */
-static int pass_text(struct srv_call *call, uint32_t c)
-{
-	struct srv_choice *ch = &call->choices[c];
-	struct api_token t = {.text = ch->text.data, .n = ch->text.len};
-	int rc = 0;
-
-	if (t.n)
-		rc = api_response_token(call->response, c, &t, &call->out);
-	lt_buf_clear(&ch->text);
-	return rc;
 }
 
 /* Passes one token on with all that is known of it. */
@@ -287,19 +306,10 @@ static void take_event(struct srv *s, const struct sched_event *e, struct srv_ca
 		release_job(s, job);
 }
 
-/* Passes on what was joined. */
 static void flush(struct srv_call *call)
 {
-	int rc = 0;
+	int rc = call->state == SRV_CALL_GENERATE ? pass_fresh(call) : 0;
 
-	for (uint32_t c = call->fresh; c != UINT32_MAX;) {
-		struct srv_choice *ch = &call->choices[c];
-		if (rc == 0 && !ch->finished)
-			rc = pass_text(call, c);
-		ch->listed = false;
-		c = ch->next_fresh;
-	}
-	call->fresh = UINT32_MAX;
 	if (rc < 0)
 		fail(call, rc);
 	if (call->state == SRV_CALL_GENERATE || call->state == SRV_CALL_ANSWER)
