@@ -17,6 +17,7 @@ struct command {
 static const struct command commands[] = {
 	/* {"name", function, "one line"}, in the order of the manual page */
 	{"inspect", ctl_inspect, "family, sizes, types and costs of a model"},
+	{"tokenize", ctl_tokenize, "text to token ids and back"},
 	{"template", ctl_template, "renders a chat template"},
 	{"logits", ctl_logits, "next-token logits at every position of a prompt"},
 	{"generate", ctl_generate, "greedy continuation of a prompt, as token ids"},
