@@ -225,9 +225,9 @@ void sched_step(struct sched_core *c)
 		struct sched_seq *q = c->took[i];
 		bool last = q->n_done + q->take == sched_seq_tokens(q);
 
-		/* A bad row's latents must not be listed for others. */
-		if (!last || !out.bad[row])
-			sched_room_commit(c, q, q->take);
+		/* Blocks are listed before the row is known to be good: who ends with LT_ENUMERIC has
+		 * all of its blocks taken off the index, those of earlier steps too. */
+		sched_room_commit(c, q, q->take);
 		q->take = 0;
 		if (last)
 			finish_row(c, q, &out, row++);
