@@ -334,7 +334,7 @@ void sched_core_fork(struct sched_core *c, struct sched_req *r)
 
 		if (q->state != SCHED_STATE_JOINED)
 			continue;
-		if (sched_core_places(c) >= c->opts.max_running) {
+		if (c->n_running == c->opts.max_running) {
 			sched_seq_move(q, SCHED_STATE_PREEMPTED);
 			q->reached = from->reached;
 			continue;

@@ -269,6 +269,38 @@ static void preempts_the_lowest(void **state)
 	bench_close(b);
 }
 
+/* What is computed again counts as that; finding one's own blocks again is no hit. */
+static void counts_of_the_preempted(void **state)
+{
+	for (int cached = 0; cached < 2; cached++) {
+		struct bench *b = bench_open(SPAN, 4, 40, ENG_ATTENTION_ABSORBED);
+		struct sched_request in = check_request(1, 4 * SPAN, 4);
+		uint64_t again = cached ? SPAN : 2 * SPAN;
+
+		(void)state;
+		in.priority = -1;
+		in.no_prefix_cache = !cached;
+		submit(b, in);
+		turn(b);
+		turn(b);
+		in = check_request(2, 2 * SPAN, 1);
+		in.priority = 1;
+		submit(b, in); /* twice as many blocks as are free */
+		turn(b);
+		turn(b);
+		assert_int_equal(b->core.stats.preemptions, 1);
+		finish_all(b);
+		check_answer(b, 1, 0, 1, 4 * SPAN, 4);
+		assert_int_equal(check_log_end(&b->log, 1, 0)->n_cached, 0);
+		assert_int_equal(b->core.stats.cached_tokens, 0);
+		if (cached)
+			assert_true(b->core.stats.recomputed_tokens < again);
+		else
+			assert_int_equal(b->core.stats.recomputed_tokens, again);
+		bench_close(b);
+	}
+}
+
 /* While a higher priority waits for blocks, who was preempted does not take them. */
 static void preempted_waits_for_better(void **state)
 {
@@ -539,6 +571,13 @@ static void failed_step(void **state)
 	assert_int_equal(b->core.blocks.used, 0);
 	finish_all(b);
 	check_answer(b, 3, 0, 3, 100, 3);
+	/* Another one later is the first in a row again: it takes a second to be lost. */
+	lt_log_set(LT_LOG_ERROR - 1);
+	ask(b, 4, 100, 3);
+	fake_fail(b->engine, LT_ENOMEM, 1);
+	finish_all(b);
+	lt_log_set(LT_LOG_INFO);
+	assert_int_equal(check_log_end(&b->log, 4, 0)->error, LT_EINTERNAL);
 	bench_close(b);
 }
 
@@ -555,6 +594,7 @@ int main(void)
 		cmocka_unit_test(followers_adopt),
 		cmocka_unit_test(preempts_the_youngest),
 		cmocka_unit_test(preempts_the_lowest),
+		cmocka_unit_test(counts_of_the_preempted),
 		cmocka_unit_test(preempted_waits_for_better),
 		cmocka_unit_test(leaves_room_for_decodes),
 		cmocka_unit_test(large_gets_in),

@@ -3,6 +3,9 @@
  * arrives, is cancelled, expires, is preempted or found in the prefix cache, each choice's tokens
  * are those of a run alone, it ends as it should, and every block comes home.
  *
+ * In one of the runs allocations fail at random: then a choice may also end with LT_ENOMEM, and
+ * nothing else may happen. (The linker gives us the scheduler's calls of lt_alloc and lt_reserve.)
+ *
  * The first half drives a core without a thread, one turn at a time, and checks all its structure
  * after each; a seed gives the same run each time. The second half has the thread and the queues.
  */
@@ -40,6 +43,30 @@ static bool chance(uint32_t percent)
 	return below(100) < percent;
 }
 
+/* --- memory that runs out --- */
+
+static uint32_t scarce; /* one in so many allocations fails; 0: none */
+
+void *__real_lt_alloc(size_t count, size_t size);
+void *__wrap_lt_alloc(size_t count, size_t size);
+int __real_lt_reserve(void *ptr, size_t *cap, size_t need, size_t size);
+int __wrap_lt_reserve(void *ptr, size_t *cap, size_t need, size_t size);
+
+static bool refuse(void)
+{
+	return scarce > 0 && below(scarce) == 0;
+}
+
+void *__wrap_lt_alloc(size_t count, size_t size)
+{
+	return refuse() ? NULL : __real_lt_alloc(count, size);
+}
+
+int __wrap_lt_reserve(void *ptr, size_t *cap, size_t need, size_t size)
+{
+	return need > *cap && refuse() ? LT_ENOMEM : __real_lt_reserve(ptr, cap, need, size);
+}
+
 /* --- what the test knows of a request --- */
 
 struct known {
@@ -59,7 +86,8 @@ struct load {
 	uint32_t max_context;
 	struct known *open[MAX_REQUEST];
 	size_t n_open;
-	uint64_t ended, stopped, full_length, cancelled, expired, cached;
+	uint64_t ended, stopped, full_length, cancelled, expired, starved, cached;
+	uint32_t scarce; /* while the core runs */
 };
 
 static void *copy_of(const void *src, size_t n, size_t size)
@@ -161,6 +189,10 @@ static void check_end(struct load *l, const struct known *k, const struct sched_
 		l->cancelled++;
 		break;
 	case SCHED_FINISH_ERROR:
+		if (e->error == LT_ENOMEM && l->scarce) {
+			l->starved++;
+			break;
+		}
 		assert_int_equal(e->error, LT_ETIMEOUT);
 		assert_true(k->req.deadline_ns && e->time_ns >= k->req.deadline_ns);
 		l->expired++;
@@ -227,13 +259,15 @@ static void core_arrival(struct sched_core *c, struct load *l, uint64_t *last_id
 	struct sched_request r = for_scheduler(k);
 	struct sched_req *req = sched_req_open(++*last_id, &r);
 
-	assert_non_null(req);
+	assert_non_null(req); /* scarce is 0 */
 	k->id = *last_id;
 	if (c->sampler == NULL)
 		k->req.how.logprobs = false;
 	l->open[l->n_open++] = k;
 	req->arrived_ns = lt_clock_ns();
+	scarce = l->scarce;
 	sched_core_enter(c, req);
+	scarce = 0;
 }
 
 static void core_cancel(struct sched_core *c, struct load *l)
@@ -267,7 +301,9 @@ static struct sched_stats core_run(uint64_t seed, bool absorbed, struct load *l)
 		}
 		if (l->n_open > 0 && chance(4))
 			core_cancel(c, l);
+		scarce = l->scarce;
 		sched_core_turn(c);
+		scarce = 0;
 		check_core(c);
 	}
 	assert_true(sched_core_idle(c));
@@ -280,35 +316,42 @@ static struct sched_stats core_run(uint64_t seed, bool absorbed, struct load *l)
 	return stats;
 }
 
-static void core_property(bool absorbed, uint32_t seeds)
+static void core_property(bool absorbed, uint32_t seeds, uint32_t one_in)
 {
-	struct load l = {0};
+	struct load l = {.scarce = one_in};
 	uint64_t preempted = 0;
 
 	for (uint32_t seed = 1; seed <= seeds; seed++)
 		preempted += core_run(seed, absorbed, &l).preemptions;
-	print_message("%llu choices: %llu stopped, %llu length, %llu cancelled, %llu expired; "
-		      "%llu preemptions, %llu tokens from the cache\n",
+	print_message("%llu choices: %llu stopped, %llu length, %llu cancelled, %llu expired, "
+		      "%llu without memory; %llu preemptions, %llu tokens from the cache\n",
 		      (unsigned long long)l.ended, (unsigned long long)l.stopped,
 		      (unsigned long long)l.full_length, (unsigned long long)l.cancelled,
-		      (unsigned long long)l.expired, (unsigned long long)preempted,
-		      (unsigned long long)l.cached);
+		      (unsigned long long)l.expired, (unsigned long long)l.starved,
+		      (unsigned long long)preempted, (unsigned long long)l.cached);
 	/* The load must really have met everything that it is meant to meet. */
 	assert_true(l.stopped > 0 && l.full_length > 0 && l.cancelled > 0 && preempted > 0);
 	assert_true(absorbed == (l.cached > 0));
+	assert_true((one_in > 0) == (l.starved > 0));
 }
 
 static void core_with_cache(void **state)
 {
 	(void)state;
-	core_property(true, 100);
+	core_property(true, 100, 0);
 }
 
 /* Both forms of attention: which one a token takes must survive preemption and any cut. */
 static void core_with_forms(void **state)
 {
 	(void)state;
-	core_property(false, 60);
+	core_property(false, 60, 0);
+}
+
+static void core_without_memory(void **state)
+{
+	(void)state;
+	core_property(true, 60, 40);
 }
 
 /* --- half two: the thread --- */
@@ -421,6 +464,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(core_with_cache),
 		cmocka_unit_test(core_with_forms),
+		cmocka_unit_test(core_without_memory),
 		cmocka_unit_test(thread_property),
 	};
 
