@@ -336,6 +336,14 @@ static int capture(struct mdl_jrun *r, const struct mdl_jnodes *body, struct mdl
 	return rc != MDL_J_NEXT ? rc : mdl_jsb_finish(r, &sb, text);
 }
 
+/* Outputs what a filter or call block gives, which must be text. */
+static int put_text(struct mdl_jrun *r, struct mdl_jval v)
+{
+	if (v.kind != MDL_J_STR)
+		return mdl_jfail(r, "the block gives %s, not text", mdl_jtype_name(v));
+	return mdl_jsb_add_str(r, r->out, v.s);
+}
+
 /* Set and filter blocks: the body's text through the filters. */
 static int exec_block(struct mdl_jrun *r, const struct mdl_jnode *n)
 {
@@ -354,7 +362,7 @@ static int exec_block(struct mdl_jrun *r, const struct mdl_jnode *n)
 		r->block_text = before;
 	}
 	if (rc == 0 && n->type == MDL_JN_FILTER_BLOCK)
-		rc = mdl_jprint(r, r->out, value);
+		rc = put_text(r, value);
 	else if (rc == 0)
 		rc = mdl_jassign(r, n->a, value);
 	mdl_jscope_leave(r, n->scope);
@@ -398,7 +406,7 @@ static int exec_call_block(struct mdl_jrun *r, const struct mdl_jnode *n)
 
 	if (rc == 0)
 		rc = mdl_jeval_call(r, n->a, &caller, &result);
-	return rc < 0 ? rc : mdl_jprint(r, r->out, result);
+	return rc < 0 ? rc : put_text(r, result);
 }
 
 static int exec_one(struct mdl_jrun *r, const struct mdl_jnode *n)

@@ -216,7 +216,7 @@ FILTER(do_truncate)
 	const struct mdl_jstr *end;
 	int64_t length, leeway, keep;
 	struct mdl_jval cut;
-	size_t at;
+	size_t at, n;
 	int rc;
 
 	(void)call;
@@ -224,14 +224,16 @@ FILTER(do_truncate)
 	    (rc = mdl_jarg_str(r, argv[2], &end)) < 0 ||
 	    (rc = mdl_jarg_int(r, argv[3], 5, &leeway)) < 0)
 		return rc;
-	if (self.kind != MDL_J_STR)
+	if (!mdl_jlength(self, &n))
 		return mdl_jfail(r, "truncate needs a string, not %s", mdl_jtype_name(self));
 	end = end ? end : &dots;
 	if (length < (int64_t)mdl_jstr_chars(end) || leeway < 0 || leeway > INT32_MAX)
 		return mdl_jfail(r, "truncate needs a length of at least that of its ending");
 	*out = self;
-	if (length > INT32_MAX || (int64_t)mdl_jstr_chars(self.s) <= length + leeway)
+	if (length > INT32_MAX || (int64_t)n <= length + leeway)
 		return 0;
+	if (self.kind != MDL_J_STR)
+		return mdl_jfail(r, "truncate needs a string, not %s", mdl_jtype_name(self));
 	keep = length - (int64_t)mdl_jstr_chars(end);
 	rc = mdl_jslice(r, self, MDL_JMISSING, MDL_JINT(keep), MDL_JMISSING, &cut);
 	if (rc < 0)

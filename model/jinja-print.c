@@ -82,10 +82,12 @@ static int repr_str(struct mdl_jrun *r, struct mdl_jsb *sb, const struct mdl_jst
 				 cp == '\n'   ? 'n'
 				 : cp == '\r' ? 'r'
 					      : 't');
-		else if (cp < 0x20 || (cp >= 0x7f && cp <= 0xa0) || cp == 0xad)
-			snprintf(buf, sizeof(buf), "\\x%02x", cp);
-		else if (mdl_juni_is_space(cp) && cp != ' ')
-			snprintf(buf, sizeof(buf), "\\u%04x", cp);
+		else if (!mdl_juni_is_printable(cp))
+			snprintf(buf, sizeof(buf),
+				 cp < 0x100	? "\\x%02x"
+				 : cp < 0x10000 ? "\\u%04x"
+						: "\\U%08x",
+				 cp);
 		else
 			continue;
 		rc = mdl_jsb_add_sub(r, sb, s, from, at - from);

@@ -48,8 +48,28 @@ PLAIN(is_iterable, mdl_jiterable(self) || self.kind == MDL_J_LOOP)
 PLAIN(is_a_sequence, is_sequence(self))
 PLAIN(is_a_callable, is_callable(self))
 PLAIN(is_escaped, self.kind == MDL_J_STR && self.s->markup)
-PLAIN(is_filter, self.kind == MDL_J_STR && mdl_jfilter_find(self.s) != NULL)
-PLAIN(is_test, self.kind == MDL_J_STR && mdl_jtest_find(self.s) != NULL)
+
+/* Whether a filter or test of that name exists. */
+static int is_known(struct mdl_jrun *r, struct mdl_jval name, bool filter, struct mdl_jval *out)
+{
+	if (!mdl_jhashable(name))
+		return mdl_jfail(r, "unhashable type: '%s'", mdl_jtype_name(name));
+	*out = MDL_JBOOL(name.kind == MDL_J_STR &&
+			 (filter ? mdl_jfilter_find(name.s) : mdl_jtest_find(name.s)) != NULL);
+	return 0;
+}
+
+TEST(is_filter)
+{
+	UNUSED;
+	return is_known(r, self, true, out);
+}
+
+TEST(is_test)
+{
+	UNUSED;
+	return is_known(r, self, false, out);
+}
 
 /* self % by == rest */
 static int remainder_is(struct mdl_jrun *r, struct mdl_jval self, struct mdl_jval by, int64_t rest,

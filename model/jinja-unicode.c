@@ -92,6 +92,17 @@ bool mdl_juni_is_lower(uint32_t cp)
 	return unicode() && iswlower_l((wint_t)cp, unicode());
 }
 
+bool mdl_juni_is_printable(uint32_t cp)
+{
+	if (cp < 0x7f)
+		return cp >= 0x20;
+	if (mdl_juni_is_space(cp) || cp < 0xa0 || cp == 0xad || (cp >= 0xe000 && cp <= 0xf8ff) ||
+	    cp >= 0xe0000 || (cp >= 0x200b && cp <= 0x200f) || (cp >= 0x202a && cp <= 0x202e) ||
+	    (cp >= 0x2060 && cp <= 0x206f) || cp == 0xfeff || (cp >= 0xfff9 && cp <= 0xfffb))
+		return cp >= 0xe0100 && cp <= 0xe01ef; /* variation selectors */
+	return !unicode() || iswprint_l((wint_t)cp, unicode());
+}
+
 size_t mdl_juni_to_upper(uint32_t cp, uint32_t out[2])
 {
 	if (cp < 0x80) {

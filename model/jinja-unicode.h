@@ -15,6 +15,8 @@ bool mdl_juni_is_alpha(uint32_t cp);
 bool mdl_juni_is_digit(uint32_t cp); /* decimal digits of any script */
 bool mdl_juni_is_upper(uint32_t cp);
 bool mdl_juni_is_lower(uint32_t cp);
+/* Printed by repr as it is; control, format, private and unassigned characters are not. */
+bool mdl_juni_is_printable(uint32_t cp);
 /* Case mapping: writes one or two code points to out, returns how many. */
 size_t mdl_juni_to_upper(uint32_t cp, uint32_t out[2]);
 size_t mdl_juni_to_lower(uint32_t cp, uint32_t out[2]);

@@ -175,7 +175,8 @@ static int run(struct mdl_jrun *r, const char *json, size_t n)
 		return rc;
 	r->frame->captured = true;
 	mdl_jscope_enter(r, &r->t->root.scope);
-	return mdl_jexec(r, &r->t->root.body);
+	rc = mdl_jexec(r, &r->t->root.body);
+	return rc < 0 ? rc : mdl_jstep(r, 0); /* not all that counts steps can fail */
 }
 
 /* How many runs of equal trust the text has; fills `parts` if it is not NULL. */

@@ -476,6 +476,51 @@ static void limits_are_the_callers(void **unused)
 			 LT_EFORMAT);
 }
 
+/* Whatever runs out wherever: the rendering ends with that fault, or comes out as ever. */
+static void shortage(const char *source, const char *json)
+{
+	struct mdl_rendered whole, r;
+	struct lt_err err;
+	bool fine = render(source, json, NULL, &whole, &err) == 0;
+
+	for (uint64_t n = 1; n < 3000; n += 1 + n / 4) {
+		struct mdl_template_limits few[] = {
+			{.steps = n}, {.memory = n * 1024}, {.output = n}, {.depth = (uint32_t)n}};
+
+		for (size_t i = 0; i < 4; i++) {
+			int rc = render(source, json, &few[i], &r, &err);
+
+			if (rc < 0)
+				assert_true(!fine || rc == LT_ETIMEOUT || rc == LT_ETOOBIG ||
+					    (i == 3 && strstr(err.text, "deep")));
+			else
+				assert_true(fine && r.n == whole.n &&
+					    memcmp(r.text, whole.text, r.n) == 0);
+			mdl_rendered_fini(&r);
+		}
+	}
+	mdl_rendered_fini(&whole);
+}
+
+static void shortage_anywhere(void **unused)
+{
+	char path[1024], *data, *at, *line;
+	size_t n = 0;
+
+	(void)unused;
+	snprintf(path, sizeof(path), "%s/test/fixtures/templates/cases.jsonl", getenv("LT_SRCDIR"));
+	data = at = read_all(path);
+	while ((line = strsep(&at, "\n")) != NULL) {
+		cJSON *c = *line && n++ % 3 == 0 ? cJSON_Parse(line) : NULL;
+
+		if (c)
+			shortage(cJSON_GetObjectItem(c, "template")->valuestring,
+				 cJSON_GetObjectItem(c, "input")->valuestring);
+		cJSON_Delete(c);
+	}
+	free(data);
+}
+
 /* What grows by small pieces over a long conversation must not cost the square of its length. */
 static void growing_text_and_lists(void **unused)
 {
@@ -612,6 +657,7 @@ int main(void)
 		cmocka_unit_test(nul_bytes),
 		cmocka_unit_test(greed_is_bounded),
 		cmocka_unit_test(limits_are_the_callers),
+		cmocka_unit_test(shortage_anywhere),
 		cmocka_unit_test(growing_text_and_lists),
 		cmocka_unit_test(deep_sources_are_refused),
 		cmocka_unit_test(threads_share_a_template),
