@@ -11,7 +11,12 @@
 
 void *lt_alloc(size_t count, size_t size)
 {
-	return calloc(count ? count : 1, size ? size : 1);
+	size_t bytes;
+
+	/* calloc checks too, but a sanitizer's calloc takes an overflow for a bug and aborts. */
+	if (!lt_mul(count, size, &bytes))
+		return NULL;
+	return calloc(1, bytes ? bytes : 1);
 }
 
 int lt_resize(void *ptr, size_t count, size_t size)

@@ -184,6 +184,24 @@ void srv_loop_stop(struct srv *s)
 	uv_close((uv_handle_t *)&s->wake, NULL);
 }
 
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+void srv_loop_abandon(struct srv *s)
+{
+	if (!s->loop.data)
+		return;
+	s->phase = SRV_STOPPING;
+	srv_listen_stop(s);
+	srv_watch_close(s);
+	uv_walk(&s->loop, close_handle, NULL);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+}
+
 void srv_loop_close(struct srv *s)
 {
 	srv_http_close(s);

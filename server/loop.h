@@ -18,7 +18,10 @@ void srv_loop_run(struct srv *s);
 /* Closes every handle; srv_loop_run returns once they are. Idempotent. */
 void srv_loop_stop(struct srv *s);
 
-/* Releases what srv_loop_open made, after srv_loop_run (or a failed open). */
+/* After a failed srv_loop_open or start: closes the handles that were opened, however many. */
+void srv_loop_abandon(struct srv *s);
+
+/* Releases what srv_loop_open made, after srv_loop_run or srv_loop_abandon. */
 void srv_loop_close(struct srv *s);
 
 /* Lets libmicrohttpd work: after connections were resumed or added. Does nothing when called from

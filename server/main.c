@@ -136,9 +136,8 @@ int main(int argc, char **argv)
 	rc = serve(&s, &err);
 	if (rc < 0) {
 		lt_log(LT_LOG_ERROR, "%s", err.text);
-		/* What was opened of the loop needs no unwinding at the end of the process. */
-		srv_listen_stop(&s);
-		return 1;
+		s.failed = true;
+		srv_loop_abandon(&s);
 	}
 	srv_loop_close(&s);
 	srv_model_close(s.model);
