@@ -21,6 +21,7 @@ static const struct command commands[] = {
 	{"template", ctl_template, "renders a chat template"},
 	{"logits", ctl_logits, "next-token logits at every position of a prompt"},
 	{"generate", ctl_generate, "greedy continuation of a prompt, as token ids"},
+	{"chat", ctl_chat, "a conversation in the terminal"},
 	{"bench", ctl_bench, "speed of prompts and decoding"},
 	{NULL, NULL, NULL},
 };
