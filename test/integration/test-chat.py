@@ -2,6 +2,7 @@
 # limit: 120
 """latentctl chat: the daemon's own answers, turn after turn, and clear errors."""
 import os
+import re
 import subprocess
 import sys
 
@@ -57,9 +58,12 @@ def test_errors():
 
 
 def test_full_context():
-    rc, out, err = chat("Tell me a story.\n", "--context", "16", "--temperature", "0")
+    text = "Repeat after me: one two three\n"
+    _, _, err = chat(text, "--context", "2")
+    room = int(re.search(r"has (\d+) tokens", err)[1]) + 1  # for one token of the answer
+    rc, out, err = chat(text, "--context", str(room), "--temperature", "0")
     equal(rc, 0, err)
-    assert "the context of 16 tokens is full" in err, err
+    assert "the context of %d tokens is full" % room in err, err
 
 
 daemon.run(sys.modules[__name__])
