@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Train the embedded model on the synthetic corpus.
 
-usage: train.py [--run DIR] [--minutes M] [--start MODELDIR] [--tokens N] [--threads N] [--seed N]
+usage: train.py [--run DIR] [--minutes M] [--start MODELDIR [--share S]] [--tokens N] [--threads N] [--seed N]
 
 Keeps everything in DIR (default: tiny-run): tokenizer.json, checkpoint.pt (written every few minutes, picked
 up when the command is given again) and log.jsonl. All schedules follow the share of M minutes of training
 that has passed, so the same command suits a slow and a fast machine. Runs on a CUDA device if there is one.
---start begins a new run from an exported model's weights and tokenizer instead of from nothing.
+--start begins a new run from an exported model's weights and tokenizer instead of from nothing; --share
+lets its schedules begin as if that share of M minutes had passed (0.5: experts, long fillers, full rate).
 """
 import argparse
 import json
@@ -147,6 +148,7 @@ class Trainer:
             self.load()
         elif options.start:
             self.start_from(options.start)
+            self.seconds = 60 * options.minutes * options.share
         self.pool = Pool(self.tokenizer, options.seed + self.tokens, max(SMALLEST_CHUNK, options.tokens // CHUNKS_A_STEP))
         self.pool.mixture, self.pool.chat_weights = mixture_for(self.accuracy, self.progress())
 
@@ -253,6 +255,7 @@ def main():
     parser.add_argument("--run", default="tiny-run", help="folder of the run")
     parser.add_argument("--minutes", type=float, default=240, help="length of the whole training")
     parser.add_argument("--start", help="folder of an exported model to begin from")
+    parser.add_argument("--share", type=float, default=0, help="with --start: share of the schedules taken as passed, 0 to below 1")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens a step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=1)
