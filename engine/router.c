@@ -70,14 +70,18 @@ static float group_score(const float *v, uint32_t n, bool two)
 	return two && n > 1 ? first + second : first;
 }
 
-/* Sets the choice scores of all but the best groups_used groups to -inf. group [groups] is scratch. */
-static void mask_groups(const struct mdl_config *c, float *choice, float *group)
+/* Sets the choice scores of all but the best groups_used groups to -inf. group [groups] is scratch.
+ * False if a group's score is not finite: two huge biases may have such a sum. */
+static bool mask_groups(const struct mdl_config *c, float *choice, float *group)
 {
 	uint32_t size = c->experts / c->groups;
 	bool two = c->router == MDL_ROUTER_SIGMOID_BIASED;
 
-	for (uint32_t g = 0; g < c->groups; g++)
+	for (uint32_t g = 0; g < c->groups; g++) {
 		group[g] = group_score(choice + (size_t)g * size, size, two);
+		if (!isfinite(group[g]))
+			return false;
+	}
 	for (uint32_t i = 0; i < c->groups_used; i++) {
 		uint32_t g = best_of(group, c->groups);
 
@@ -88,6 +92,7 @@ static void mask_groups(const struct mdl_config *c, float *choice, float *group)
 		for (uint32_t e = 0; group[g] != -INFINITY && e < size; e++)
 			choice[g * size + e] = -INFINITY;
 	}
+	return true;
 }
 
 /* The scores s in z, what the choice goes by in choice; false if one of them is not finite. */
@@ -116,7 +121,7 @@ void eng_router_pick(const struct mdl_config *c, float *z, const float *bias, fl
 	float sum = 0;
 
 	if (finite && c->groups > 1)
-		mask_groups(c, choice, scratch + c->experts);
+		finite = mask_groups(c, choice, scratch + c->experts);
 	for (uint32_t i = 0; i < c->experts_used; i++) {
 		uint32_t e = finite ? best_of(choice, c->experts) : i;
 

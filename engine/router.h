@@ -16,7 +16,8 @@ void eng_router_logits(const float *w, const float *x, uint32_t experts, uint32_
  * correction bias [experts] (MDL_ROUTER_SIGMOID_BIASED only). ids [experts_used] are in rank order,
  * best first; weights [experts_used] already carry normalisation and routed_scale. scratch
  * [experts + groups]. Ties go to the lower index; experts of losing groups count as -inf. Logits
- * that are not finite give the first experts_used ids and weights of NaN: that row is lost. */
+ * or scores that are not finite give the first experts_used ids and weights of NaN: that row is
+ * lost. */
 void eng_router_pick(const struct mdl_config *c, float *z, const float *bias, float *scratch,
 		     int32_t *ids, float *weights);
 
