@@ -65,7 +65,7 @@ struct eng_out {
 	size_t n;
 	const float *logits;	// [n, vocab], NULL for backend null
 	const int32_t *tokens;	// [n] backend null alone
-	const bool *bad;	// [n] true: that row's logits are not finite; others are unharmed
+	const bool *bad;	// [n] true: logits not finite; other sequences are unharmed
 	const int32_t *experts; // [rows, moe_layers, experts_used] ids ascending, if asked for
 };
 

@@ -7,7 +7,8 @@
  *
  * c: normed latent [rk]; k_r: rotated key [dr], one for all heads; a: softmax of the scores over
  * positions 0..own. Keys are taken a cache block (ENG_BLOCK_TOKENS) at a time, which keeps the shape
- * of the products fixed; positions past a row's own get weight 0 and change nothing.
+ * of the products fixed; positions past a row's own get weight 0 and change nothing (unless they are
+ * not finite: then the sequence is lost from the start of that block).
  */
 #include <math.h>
 #include <string.h>
