@@ -10,14 +10,16 @@
  *   6. the draw: the first kept token, in order of ids, where the running sum of weights passes
  *      u times their total; u comes from the counter-based generator.
  *
- * Speed: a vocabulary of 130,000 is passed over a few times in loops that the compiler can
- * vectorise (fixed inner length, no branches). Nothing is sorted: a cut finds its threshold by
- * counting weights by their leading bits, three passes whatever the distribution looks like.
+ * Speed: whole rows are passed over by the loops of rows.h alone, and nothing is sorted. top_k and
+ * min_p pick candidates among the logits by a bound, so that few weights are computed; the cut of
+ * top_p is closed in on, eight thresholds a pass, and after the first passes few weights are left.
  *
- * One struct eng_sampler is for one thread at a time; results depend on the arguments alone.
+ * One struct eng_sampler is for one thread at a time; results depend on the arguments alone, not
+ * on the processor.
  */
 #include "engine/sampler.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +28,15 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "engine/random.h"
+#include "engine/rows.h"
 
-#define LANES  16u  /* inner length of the vectorised loops */
-#define CHUNK  256u /* weights that share one partial sum */
-#define BINS   2048u
-#define SPLIT  2u /* parts of a bin: equal weights in a row need not wait for each other's sum */
+#define LANES  ENG_ROW_LANES
+#define CHUNK  ENG_ROW_CHUNK
+#define MARKS  ENG_ROW_MARKS
+#define FEW    2048u /* weights that are worth copying out */
 #define BAN    (-100.0f)
 #define FORCE  100.0f
+#define LOG2E  1.4426950408889634
 #define IN_ANY UINT64_C(1) /* history: the token was seen; the count of generated ones follows */
 
 /* ---- history ------------------------------------------------------------------------------ */
@@ -76,31 +80,40 @@ int eng_history_add(struct eng_history *h, int32_t token, bool generated)
 /* ---- scratch memory ----------------------------------------------------------------------- */
 
 struct eng_sampler {
+	const struct eng_rows *rows;
 	uint32_t vocab;
-	size_t padded;	/* vocab rounded up to a CHUNK */
-	float *logits;	// [padded] adjusted copy
-	float *weights; // [padded]
-	double *sums;	// [padded / CHUNK] of weights
-	uint32_t *ids;	// [padded] kept tokens, ascending
-	float *kept;	// [padded] their weights
-	double *bins;	// [BINS, SPLIT] number or mass of weights with the same leading bits
+	size_t chunks;	/* that vocab makes, rounded up */
+	float *logits;	// [vocab] adjusted copy
+	float *tops;	// [chunks, LANES] largest logit of each lane
+	float *weights; // [room] of all tokens or of candidates; room: chunks whole, and some slack
+	double *sums;	// [chunks] of weights
+	uint32_t *ids;	// [room] candidates, ascending
+	float *kept;	// [room] their logits
+	uint32_t *at;	// [room] where an interval's weights are
+	float *left;	// [room] those weights
 };
 
 struct eng_sampler *eng_sampler_open(uint32_t vocab)
 {
 	struct eng_sampler *s = lt_alloc(1, sizeof(*s));
+	size_t room;
 
 	if (!s)
 		return NULL;
+	s->rows = eng_rows_all()[0];
 	s->vocab = vocab;
-	s->padded = ((size_t)vocab + CHUNK - 1) / CHUNK * CHUNK;
-	s->logits = lt_alloc_aligned(64, s->padded, sizeof(float));
-	s->weights = lt_alloc_aligned(64, s->padded, sizeof(float));
-	s->sums = lt_alloc(s->padded / CHUNK, sizeof(double));
-	s->ids = lt_alloc(s->padded, sizeof(uint32_t));
-	s->kept = lt_alloc(s->padded, sizeof(float));
-	s->bins = lt_alloc(BINS * SPLIT, sizeof(double));
-	if (!s->logits || !s->weights || !s->sums || !s->ids || !s->kept || !s->bins) {
+	s->chunks = ((size_t)vocab + CHUNK - 1) / CHUNK;
+	room = s->chunks * CHUNK + ENG_ROW_SLACK;
+	s->logits = lt_alloc_aligned(64, vocab, sizeof(float));
+	s->tops = lt_alloc_aligned(64, s->chunks * LANES, sizeof(float));
+	s->weights = lt_alloc_aligned(64, room, sizeof(float));
+	s->sums = lt_alloc(s->chunks, sizeof(double));
+	s->ids = lt_alloc(room, sizeof(uint32_t));
+	s->kept = lt_alloc_aligned(64, room, sizeof(float));
+	s->at = lt_alloc(room, sizeof(uint32_t));
+	s->left = lt_alloc_aligned(64, room, sizeof(float));
+	if (!s->logits || !s->tops || !s->weights || !s->sums || !s->ids || !s->kept || !s->at ||
+	    !s->left) {
 		eng_sampler_close(s);
 		return NULL;
 	}
@@ -112,118 +125,19 @@ void eng_sampler_close(struct eng_sampler *s)
 	if (!s)
 		return;
 	free(s->logits);
+	free(s->tops);
 	free(s->weights);
 	free(s->sums);
 	free(s->ids);
 	free(s->kept);
-	free(s->bins);
+	free(s->at);
+	free(s->left);
 	free(s);
 }
 
-/* ---- arithmetic on whole rows ------------------------------------------------------------- */
-
-/* Four at a time: what every processor has, and no compiler needs to be talked into. */
-typedef float vec __attribute__((vector_size(16)));
-typedef int32_t ivec __attribute__((vector_size(16)));
-#define VEC 4u
-
-static inline vec load(const float *from)
+void eng_sampler_use(struct eng_sampler *s, const struct eng_rows *rows)
 {
-	vec v;
-
-	memcpy(&v, from, sizeof(v));
-	return v;
-}
-
-static inline vec choose(ivec mask, vec a, vec b)
-{
-	return (vec)((mask & (ivec)a) | (~mask & (ivec)b));
-}
-
-/* e^x for x <= 0 to about 1 ulp; 0 below -87. The same on every machine, which libm's is not.
- * x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts, so that n ln 2 loses nothing. */
-static inline vec exp_neg(vec x)
-{
-	const float to_int = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
-	ivec in_range = x > -87.0f;
-	vec c = choose(in_range, x, (vec){-87.0f, -87.0f, -87.0f, -87.0f});
-	vec n = (c * 1.44269504f + to_int) - to_int;
-	vec r = (c - n * 0.693359375f) - n * -2.12194440e-4f;
-	ivec scale = (__builtin_convertvector(n, ivec) + 127) << 23;
-	vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-
-	p = p * r + 8.3334519073e-3f;
-	p = p * r + 4.1665795894e-2f;
-	p = p * r + 1.6666665459e-1f;
-	p = p * r + 5.0000001201e-1f;
-	p = p * (r * r) + r + 1.0f;
-	return (vec)((ivec)(p * (vec)scale) & in_range);
-}
-
-/* The largest of x [n] and the first place where it stands; false when an x is NaN. */
-static bool survey(const float *restrict x, size_t n, float *max, size_t *at)
-{
-	float top[LANES];
-	uint32_t nans[LANES] = {0};
-	uint32_t nan = 0;
-	float m = -INFINITY;
-	size_t i;
-
-	for (i = 0; i < LANES; i++)
-		top[i] = -INFINITY;
-	for (i = 0; i + LANES <= n; i += LANES) {
-		for (size_t l = 0; l < LANES; l++) {
-			float v = x[i + l];
-
-			top[l] = v > top[l] ? v : top[l];
-			nans[l] |= v != v;
-		}
-	}
-	for (; i < n; i++) {
-		m = x[i] > m ? x[i] : m;
-		nan |= x[i] != x[i];
-	}
-	for (size_t l = 0; l < LANES; l++) {
-		m = top[l] > m ? top[l] : m;
-		nan |= nans[l];
-	}
-	*max = m;
-	for (i = 0; i < n && x[i] != m; i++)
-		;
-	*at = i;
-	return !nan;
-}
-
-/* out [CHUNK] = exp((x - max) / t); returns their sum. */
-static double weigh_chunk(const float *x, float max, float t, float *out)
-{
-	double sum[VEC] = {0};
-
-	for (size_t i = 0; i < CHUNK; i += VEC) {
-		vec w = exp_neg((load(x + i) - max) / t);
-
-		memcpy(out + i, &w, sizeof(w));
-		for (size_t l = 0; l < VEC; l++)
-			sum[l] += (double)w[l];
-	}
-	return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-/* Fills s->weights and s->sums; returns the total. */
-static double weigh(struct eng_sampler *s, const float *x, float max, float t)
-{
-	size_t n = s->vocab, whole = n / CHUNK * CHUNK;
-	float tail[CHUNK];
-	double total = 0;
-
-	for (size_t i = 0; i < whole; i += CHUNK)
-		total += s->sums[i / CHUNK] = weigh_chunk(x + i, max, t, s->weights + i);
-	if (whole < n) {
-		for (size_t i = 0; i < CHUNK; i++)
-			tail[i] = whole + i < n ? x[whole + i] : -INFINITY;
-		total += s->sums[whole / CHUNK] = weigh_chunk(tail, max, t, s->weights + whole);
-	}
-	return total;
+	s->rows = rows;
 }
 
 /* ---- biases and penalties ----------------------------------------------------------------- */
@@ -320,48 +234,7 @@ static const float *adjust(struct eng_sampler *s, const float *logits,
 	return s->logits;
 }
 
-/* ---- log-probabilities -------------------------------------------------------------------- */
-
-/* The n largest of x, largest first, lower ids first among equals; -inf is left out. */
-static uint32_t find_top(const float *x, size_t vocab, uint32_t n, int32_t *ids, float *top)
-{
-	uint32_t found = 0;
-	float least = -INFINITY; /* a new one must be larger */
-
-	for (size_t i = 0; i < vocab; i++) {
-		if (!(x[i] > least))
-			continue;
-		uint32_t to = found < n ? found++ : n - 1;
-
-		for (; to > 0 && x[i] > top[to - 1]; to--) {
-			top[to] = top[to - 1];
-			ids[to] = ids[to - 1];
-		}
-		top[to] = x[i];
-		ids[to] = (int32_t)i;
-		if (found == n)
-			least = top[n - 1];
-	}
-	return found;
-}
-
-/* Leaves log(sum of exp(x)) in *norm and the alternatives in out. */
-static void record_logprobs(struct eng_sampler *s, const float *x, float max,
-			    const struct eng_sampling *how, double *norm, struct eng_draw *out)
-{
-	uint32_t n = how->top_logprobs;
-
-	*norm = (double)max + log(weigh(s, x, max, 1.0f));
-	if (n > ENG_MAX_TOP_LOGPROBS)
-		n = ENG_MAX_TOP_LOGPROBS;
-	if (n == 0)
-		return;
-	out->n_top = find_top(x, s->vocab, n, out->top_ids, out->top_logprobs);
-	for (uint32_t i = 0; i < out->n_top; i++)
-		out->top_logprobs[i] = (float)((double)out->top_logprobs[i] - *norm);
-}
-
-/* ---- cuts and draw ------------------------------------------------------------------------ */
+/* ---- cuts --------------------------------------------------------------------------------- */
 
 static uint32_t bits_of(float w)
 {
@@ -371,205 +244,289 @@ static uint32_t bits_of(float w)
 	return bits;
 }
 
-/* Gathers the weights that are positive and at least `least`, in order of ids. */
-static size_t gather(struct eng_sampler *s, float least)
+static float float_of(uint32_t bits)
 {
-	size_t n = 0;
+	float w;
 
-	if (!(least >= 1e-38f))
-		least = 1e-38f;
-	if (least > 1.0f)
-		least = 1.0f;
-	for (size_t i = 0; i < s->vocab; i++) {
-		s->ids[n] = (uint32_t)i;
-		s->kept[n] = s->weights[i];
-		n += s->weights[i] >= least;
-	}
-	return n;
+	memcpy(&w, &bits, sizeof(w));
+	return w;
 }
 
-struct cut {
-	uint32_t bits; /* of the least weight that is kept */
-	uint32_t ties; /* how many of exactly that weight */
+/* Weights w [n] and what is kept of them: those above `above`, and those equal to it that stand
+ * before `until`. */
+struct set {
+	const float *w;
+	size_t n;
+	float above;
+	size_t until;
 };
 
-/* Walks the bins from the highest down to the one where *above passes `want`, and returns it; *above
- * is then what lies in higher bins. Rounding may leave a sum just short of `want`: then it is the
- * lowest bin that is not empty. */
-static uint32_t find_bin(const double *bins, uint32_t n_bins, double want, double *above)
+/* The interval [lo, hi) in which a threshold lies, as bits of positive floats, which are ordered as
+ * the floats are; and how much (a mass or a number) of the weights is at least lo and hi. */
+struct interval {
+	uint32_t lo, hi;
+	double lo_size, hi_size;
+};
+
+/* One pass: an eighth of the interval, or one value, remains. On the first pass false if even lo holds
+ * less than `want`; later that can only be the rounding of sums in another order. `beyond` is the size
+ * of what lies above all of w. */
+static bool narrow(const struct eng_sampler *s, const float *w, size_t n, double want, bool by_mass,
+		   double beyond, bool first, struct interval *in)
 {
-	uint32_t at = n_bins;
-	double size = 0;
+	uint32_t step = (in->hi - in->lo + MARKS - 1) / MARKS;
+	float marks[MARKS];
+	double size[MARKS];
+	uint32_t j = 0;
 
-	for (uint32_t i = n_bins; i-- > 0;) {
-		double next = 0;
+	for (uint32_t i = 0; i < MARKS; i++) {
+		uint32_t bits = in->lo + i * step;
 
-		for (uint32_t part = 0; part < SPLIT; part++)
-			next += bins[i * SPLIT + part];
-		if (next == 0)
+		marks[i] = float_of(bits < in->hi ? bits : in->hi - 1);
+	}
+	s->rows->masses(w, n, marks, by_mass, size);
+	if (first && beyond + size[0] < want)
+		return false;
+	while (j + 1 < MARKS && bits_of(marks[j + 1]) > bits_of(marks[j]) &&
+	       beyond + size[j + 1] >= want)
+		j++;
+	if (j + 1 < MARKS && bits_of(marks[j + 1]) > bits_of(marks[j])) {
+		in->hi = bits_of(marks[j + 1]);
+		in->hi_size = beyond + size[j + 1];
+	}
+	in->lo = bits_of(marks[j]);
+	in->lo_size = beyond + size[j];
+	return true;
+}
+
+/* Cuts a set down to its largest, until they are `want` (a sum, if by_mass, or a number); weights
+ * below `least`, which is above 0, are known not to be among them. Leaves a set that has less in it
+ * as it is. */
+static void cut(struct eng_sampler *s, struct set *set, double want, bool by_mass, float least)
+{
+	struct interval in = {bits_of(least), bits_of(1.0f) + 1, 0, 0};
+	const float *w = set->w;
+	size_t n = set->n, found;
+	double beyond = 0, ties;
+	bool copied = false, first = true;
+
+	while (narrow(s, w, n, want, by_mass, beyond, first, &in)) {
+		double most = in.lo_size - in.hi_size;
+
+		first = false;
+		if (in.hi - in.lo == 1)
+			break;
+		most /= by_mass ? (double)float_of(in.lo) : 1.0;
+		if (copied || most > FEW)
 			continue;
-		*above += size;
-		size = next;
-		at = i;
-		if (*above + size >= want)
+		n = s->rows->gather(w, n, float_of(in.lo), float_of(in.hi), s->at, s->left);
+		w = s->left;
+		beyond = in.hi_size;
+		copied = true;
+	}
+	if (in.hi - in.lo != 1)
+		return;
+	ties = ceil((want - in.hi_size) / (by_mass ? (double)float_of(in.lo) : 1.0));
+	found = s->rows->gather(set->w, set->n, float_of(in.lo), float_of(in.hi), s->at, s->left);
+	set->above = float_of(in.lo);
+	if (found > 0 && ties < (double)found)
+		found = ties >= 1 ? (size_t)ties : 1;
+	set->until = found > 0 ? s->at[found - 1] + 1 : 0;
+}
+
+/* s->sums and their total, of what is kept. */
+static double sum_kept(struct eng_sampler *s, const struct set *set)
+{
+	double total = s->rows->sums(set->w, set->n, set->above, s->sums);
+	size_t n;
+
+	if (set->until == 0)
+		return total;
+	n = s->rows->gather(set->w, set->until, set->above, float_of(bits_of(set->above) + 1),
+			    s->at, s->left);
+	for (size_t i = 0; i < n; i++)
+		s->sums[s->at[i] / CHUNK] += (double)set->above;
+	return total + (double)n * (double)set->above;
+}
+
+/* Where the running sum of what is kept passes `target`: whole chunks are skipped by their sums.
+ * Rounding may leave the sum short of it: then the last one that is kept. */
+static size_t find_target(const struct eng_sampler *s, const struct set *set, double target)
+{
+	size_t chunk = 0, last = 0, end;
+	double before = 0, next = 0;
+
+	for (size_t c = 0; c * CHUNK < set->n; c++) {
+		if (s->sums[c] == 0)
+			continue;
+		chunk = c;
+		before = next;
+		next += s->sums[c];
+		if (next > target)
 			break;
 	}
-	LT_ASSERT(at < n_bins);
-	return at;
-}
+	end = (chunk + 1) * CHUNK < set->n ? (chunk + 1) * CHUNK : set->n;
+	for (size_t i = chunk * CHUNK; i < end; i++) {
+		float w = set->w[i];
 
-/* Finds where the largest of w [n] reach `want`: a number of them, or (by_mass) a sum. The bits of
- * positive floats are ordered as the floats are, so three counting passes over 11, 11 and 10 bits
- * narrow the threshold down to one value. left [n] is scratch (w itself will do). */
-static struct cut find_cut(struct eng_sampler *s, const float *w, size_t n, double want,
-			   bool by_mass, float *left)
-{
-	static const unsigned shifts[3] = {21, 10, 0};
-	uint32_t prefix = 0, at = 0;
-	double above = 0; /* number or mass of those known to be larger */
-	double each, ties, most;
-
-	for (unsigned pass = 0; pass < 3; pass++) {
-		uint32_t n_bins = pass < 2 ? 2048 : 1024;
-		size_t to = 0;
-
-		memset(s->bins, 0, n_bins * SPLIT * sizeof(*s->bins));
-		for (size_t i = 0; i < n; i++) {
-			uint32_t bin = bits_of(w[i]) >> shifts[pass] & (n_bins - 1);
-
-			s->bins[bin * SPLIT + i % SPLIT] += by_mass ? (double)w[i] : 1.0;
-		}
-		at = find_bin(s->bins, n_bins, want, &above);
-		prefix = prefix * n_bins | at;
-		/* Only those in the bin go on. */
-		for (size_t i = 0; i < n; i++) {
-			float v = w[i];
-
-			left[to] = v;
-			to += bits_of(v) >> shifts[pass] == prefix;
-		}
-		w = left;
-		n = to;
-	}
-	each = by_mass ? (double)w[0] : 1.0;
-	ties = ceil((want - above) / each);
-	most = (double)n;
-	return (struct cut){prefix, (uint32_t)(!(ties >= 1) ? 1 : ties > most ? most : ties)};
-}
-
-/* Keeps what is above the cut, and the first of those on it. */
-static size_t apply_cut(struct eng_sampler *s, size_t n, struct cut cut)
-{
-	size_t to = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		uint32_t bits = bits_of(s->kept[i]);
-		bool keep = bits > cut.bits || (bits == cut.bits && cut.ties > 0);
-
-		cut.ties -= keep && bits == cut.bits;
-		s->ids[to] = s->ids[i];
-		s->kept[to] = s->kept[i];
-		to += keep;
-	}
-	return to;
-}
-
-static double sum_kept(const struct eng_sampler *s, size_t n)
-{
-	double total = 0;
-
-	for (size_t i = 0; i < n; i++)
-		total += (double)s->kept[i];
-	return total;
-}
-
-/* The draw without cuts: whole chunks are skipped by their sums. */
-static int32_t draw_all(const struct eng_sampler *s, double target)
-{
-	size_t chunk = 0, chunks = s->padded / CHUNK;
-	double sum = 0;
-	int32_t last = 0;
-
-	while (chunk + 1 < chunks && sum + s->sums[chunk] <= target)
-		sum += s->sums[chunk++];
-	for (size_t i = chunk * CHUNK; i < s->vocab; i++) {
-		if (s->weights[i] == 0.0f)
+		if (!(w > set->above || (w == set->above && i < set->until)))
 			continue;
-		sum += (double)s->weights[i];
-		last = (int32_t)i;
-		if (sum > target)
+		last = i;
+		before += (double)w;
+		if (before > target)
 			break;
 	}
 	return last;
 }
 
-/* A weight that the k-th largest does not fall below: the k-th largest of the maxima of LANES
- * neighbours each. Spares most weights a closer look. */
-static float bound_top_k(struct eng_sampler *s, uint32_t k)
+/* A logit that the k largest do not fall below: the k-th largest of the lanes' largest ones, found
+ * by weights that fall so slowly that they do not reach 0. -FLT_MAX where that can't be told. */
+static float bound_top(struct eng_sampler *s, float max, size_t k)
 {
-	size_t n = s->padded / LANES;
-	uint32_t bits;
-	float bound;
+	size_t n = s->chunks * LANES, found;
+	struct set set = {.w = s->weights, .n = n};
+	float least = INFINITY;
 
 	if (k > n)
-		return 0;
-	for (size_t i = 0; i < n; i++) {
-		vec top = load(s->weights + i * LANES);
-		float *m = &s->kept[i];
-
-		for (size_t l = VEC; l < LANES; l += VEC) {
-			vec v = load(s->weights + i * LANES + l);
-
-			top = choose(v > top, v, top);
-		}
-		*m = top[0];
-		for (size_t l = 1; l < VEC; l++)
-			*m = top[l] > *m ? top[l] : *m;
-	}
-	bits = find_cut(s, s->kept, n, k, false, s->kept).bits;
-	memcpy(&bound, &bits, sizeof(bound));
-	return bound;
+		return -FLT_MAX;
+	s->rows->weigh(s->tops, n, max, 1.0f / 16, s->weights, s->sums);
+	cut(s, &set, (double)k, false, FLT_MIN);
+	if (set.until == 0)
+		return -FLT_MAX;
+	found = s->rows->gather(set.w, n, set.above, INFINITY, s->at, s->left);
+	for (size_t i = 0; i < found; i++)
+		least = s->tops[s->at[i]] < least ? s->tops[s->at[i]] : least;
+	return least;
 }
 
-/* What every weight that a cut can keep is at least. */
-static float bound_cuts(struct eng_sampler *s, const struct eng_sampling *how, double total)
+/* ---- log-probabilities -------------------------------------------------------------------- */
+
+/* The n largest of x, largest first, lower ids first among equals; -inf is left out. */
+static uint32_t find_top(struct eng_sampler *s, const float *x, float max, uint32_t n, int32_t *ids,
+			 float *top)
 {
-	if (how->min_p > 0.0f)
-		return how->min_p;
-	if (how->top_k > 0 && how->top_k < s->vocab)
-		return bound_top_k(s, how->top_k);
-	/* All weights below (1 - top_p) of the mean can't make up more than 1 - top_p together, so
-	 * top_p never gets to them (a hair less, for the rounding of the sums). */
-	return (float)(0.999 * (1.0 - (double)how->top_p) * total / s->vocab);
+	size_t found =
+		s->rows->gather(x, s->vocab, bound_top(s, max, n), INFINITY, s->ids, s->kept);
+	uint32_t have = 0;
+
+	for (size_t i = 0; i < found; i++) {
+		float v = s->kept[i];
+		uint32_t to = have;
+
+		if (have == n && !(v > top[n - 1]))
+			continue;
+		if (have < n)
+			have++;
+		else
+			to = n - 1;
+		for (; to > 0 && v > top[to - 1]; to--) {
+			top[to] = top[to - 1];
+			ids[to] = ids[to - 1];
+		}
+		top[to] = v;
+		ids[to] = (int32_t)s->ids[i];
+	}
+	return have;
+}
+
+/* Leaves log(sum of exp(x)) in *norm and the alternatives in out. */
+static void record_logprobs(struct eng_sampler *s, const float *x, float max,
+			    const struct eng_sampling *how, double *norm, struct eng_draw *out)
+{
+	uint32_t n = how->top_logprobs;
+
+	*norm = (double)max +
+		log(s->rows->weigh(x, s->vocab, max, (float)LOG2E, s->weights, s->sums));
+	if (n > ENG_MAX_TOP_LOGPROBS)
+		n = ENG_MAX_TOP_LOGPROBS;
+	if (n == 0)
+		return;
+	out->n_top = find_top(s, x, max, n, out->top_ids, out->top_logprobs);
+	for (uint32_t i = 0; i < out->n_top; i++)
+		out->top_logprobs[i] = (float)((double)out->top_logprobs[i] - *norm);
+}
+
+/* ---- draw --------------------------------------------------------------------------------- */
+
+static bool has_top_k(const struct eng_sampler *s, const struct eng_sampling *how)
+{
+	return how->top_k > 0 && how->top_k < s->vocab;
+}
+
+/* Lists in s->ids and s->kept what top_k and min_p can leave, and a little more; returns how many. A
+ * weight is 0 further below the largest logit than 127 / scale, and below min_p further than -log
+ * min_p * T; the slack covers the error of the weights and of this. */
+static size_t choose(struct eng_sampler *s, const float *x, float max, double scale,
+		     const struct eng_sampling *how)
+{
+	double reach = -ENG_ROW_LOWEST;
+	float bound = -FLT_MAX, least;
+
+	if (how->min_p > 0.0f && -log2((double)how->min_p) < reach)
+		reach = how->min_p < 1.0f ? -log2((double)how->min_p) : 0;
+	least = (float)((double)max - (reach * 1.0001 + 0.001) / scale);
+	least = nextafterf(least, -INFINITY);
+	if (has_top_k(s, how))
+		bound = bound_top(s, max, how->top_k);
+	bound = least > bound ? least : bound;
+	return s->rows->gather(x, s->vocab, bound, INFINITY, s->ids, s->kept);
 }
 
 static int32_t draw(struct eng_sampler *s, const float *x, float max,
 		    const struct eng_sampling *how, uint32_t index)
 {
-	double u = eng_uniform(how->seed, index);
-	double total = weigh(s, x, max, how->temperature);
-	bool top_k = how->top_k > 0 && how->top_k < s->vocab, top_p = how->top_p < 1.0f;
-	double sum = 0, target;
-	size_t n, i;
+	double u = eng_uniform(how->seed, index), total;
+	double exact = LOG2E / (double)how->temperature;
+	float scale = exact < (double)FLT_MAX ? (float)exact : FLT_MAX;
+	struct set set = {.w = s->weights, .n = s->vocab};
+	bool some = has_top_k(s, how) || how->min_p > 0.0f;
+	float least = FLT_MIN;
+	size_t at;
 
-	if (!top_k && !top_p && how->min_p <= 0.0f)
-		return draw_all(s, u * total);
-	n = gather(s, bound_cuts(s, how, total));
-	if (top_k && how->top_k < n)
-		n = apply_cut(s, n, find_cut(s, s->kept, n, how->top_k, false, s->weights));
-	if (top_p) {
-		if (top_k || how->min_p > 0.0f)
-			total = sum_kept(s, n);
-		total *= (double)how->top_p;
-		n = apply_cut(s, n, find_cut(s, s->kept, n, total, true, s->weights));
+	if (some) {
+		set.n = choose(s, x, max, (double)scale, how);
+		x = s->kept;
 	}
-	target = u * sum_kept(s, n);
-	for (i = 0; i + 1 < n; i++) {
-		sum += (double)s->kept[i];
-		if (sum > target)
-			break;
+	total = s->rows->weigh(x, set.n, max, scale, s->weights, s->sums);
+	if (how->min_p > FLT_MIN) {
+		least = how->min_p < 1.0f ? how->min_p : 1.0f;
+		set.above = float_of(bits_of(least) - 1);
 	}
-	return (int32_t)s->ids[i];
+	if (has_top_k(s, how))
+		cut(s, &set, (double)how->top_k, false, least);
+	if (some)
+		total = sum_kept(s, &set);
+	if (how->top_p < 1.0f) {
+		/* What lies below (1 - top_p) of the mean can't make up more than 1 - top_p together, so
+		 * top_p never gets to it (a hair less, for the rounding of the sums). The largest
+		 * weight, which is 1, always stays. */
+		double mean = 0.999 * (1.0 - (double)how->top_p) * total / (double)set.n;
+		double want = (double)how->top_p * total;
+		struct set shorter = {.w = set.w, .n = set.n};
+
+		least = mean > (double)least ? (float)mean : least;
+		least = set.above > least ? set.above : least;
+		cut(s, &shorter, want > 1 ? want : 1, true, least);
+		/* The cut counts all that equal top_k's last weight; so few they are. */
+		if (shorter.above > set.above)
+			set = shorter;
+		else if (shorter.above == set.above && shorter.until < set.until)
+			set = shorter;
+		total = sum_kept(s, &set);
+	}
+	at = find_target(s, &set, u * total);
+	return (int32_t)(some ? s->ids[at] : at);
+}
+
+/* The first token whose logit is the largest. */
+static int32_t first_of(struct eng_sampler *s, const float *x, float max)
+{
+	size_t i;
+
+	s->rows->gather(s->tops, s->chunks * LANES, max, INFINITY, s->at, s->left);
+	for (i = s->at[0] / LANES * CHUNK; x[i] != max; i++)
+		;
+	return (int32_t)i;
 }
 
 int eng_sample(struct eng_sampler *s, const float *logits, const struct eng_sampling *how,
@@ -577,15 +534,14 @@ int eng_sample(struct eng_sampler *s, const float *logits, const struct eng_samp
 {
 	const float *x = adjust(s, logits, how, history, index);
 	double norm = 0;
-	size_t argmax;
 	float max;
 
 	memset(out, 0, sizeof(*out));
-	if (!survey(x, s->vocab, &max, &argmax) || !isfinite(max))
+	if (!s->rows->survey(x, s->vocab, &max, s->tops) || !isfinite(max))
 		return LT_ENUMERIC;
 	if (how->logprobs)
 		record_logprobs(s, x, max, how, &norm, out);
-	out->token = how->temperature > 0.0f ? draw(s, x, max, how, index) : (int32_t)argmax;
+	out->token = how->temperature > 0.0f ? draw(s, x, max, how, index) : first_of(s, x, max);
 	if (how->logprobs)
 		out->logprob = (float)((double)x[out->token] - norm);
 	return 0;
