@@ -445,42 +445,44 @@ static struct mdl *open_poisoned(void)
 }
 
 /* A row that goes bad is marked, with all after it in its sequence (and perhaps some before it in
- * the same block: 0 times NaN); its neighbours in the batch get the same as ever, and blocks that
- * held such rows are as good as new. */
+ * the same block: 0 times NaN); its neighbours in the batch, shorter so that they end where it has
+ * its worst, get the same as ever, and blocks that held such rows are as good as new. */
 static void bad_rows(void **unused)
 {
 	struct mdl *m = open_poisoned();
 	struct eng_opts o = base_opts();
 	struct eng *e = open_engine(m, &o);
-	int32_t good[40], bad[40];
+	int32_t good[40], bad[60];
 	struct eng_span spans[] = {
 		{good, 40, 0, ENG_FORM_ABSORBED, in_order(0), 40},
-		{bad, 40, 0, ENG_FORM_ABSORBED, in_order(2), 40},
+		{bad, 60, 0, ENG_FORM_ABSORBED, in_order(2), 60},
 		{good, 40, 0, ENG_FORM_EXPANDED, in_order(4), 40},
-		{bad, 40, 0, ENG_FORM_EXPANDED, in_order(6), 40},
+		{bad, 60, 0, ENG_FORM_EXPANDED, in_order(6), 60},
 	};
 	struct eng_batch batch = {.spans = spans, .n_spans = 4, .want_experts = true};
 	float *absorbed = rows(40), *expanded = rows(40), *again = rows(40);
 	struct eng_out out;
 
 	(void)unused;
-	for (int32_t i = 0; i < 40; i++)
-		good[i] = bad[i] = 100 + i;
+	for (int32_t i = 0; i < 60; i++)
+		bad[i] = 100 + i;
+	memcpy(good, bad, sizeof(good));
 	bad[36] = POISON;
 	run_span(e, good, 0, 40, ENG_FORM_ABSORBED, in_order(10), absorbed);
 	run_span(e, good, 0, 40, ENG_FORM_EXPANDED, in_order(12), expanded);
 	step_ok(e, &batch, &out);
-	for (uint32_t r = 0; r < 160; r++) {
-		bool mine = r / 40 % 2 == 1;
+	for (uint32_t r = 0; r < 200; r++) {
+		bool mine = r % 100 >= 40;
+		uint32_t pos = mine ? r % 100 - 40 : r % 100;
 
-		if (!mine || r % 40 < 32 || r % 40 >= 36)
-			assert_int_equal(out.bad[r], mine && r % 40 >= 36);
+		if (!mine || pos < 32 || pos >= 36)
+			assert_int_equal(out.bad[r], mine && pos >= 36);
 	}
 	alike(out.logits, absorbed, 40, promise.batch);
 	alike(out.logits + 40 * VOCAB, absorbed, 32, promise.batch);
-	alike(out.logits + 80 * VOCAB, expanded, 40, promise.batch);
-	alike(out.logits + 120 * VOCAB, expanded, 32, promise.batch);
-	for (uint32_t i = 0; i < 160 * 3 * 4; i++)
+	alike(out.logits + 100 * VOCAB, expanded, 40, promise.batch);
+	alike(out.logits + 140 * VOCAB, expanded, 32, promise.batch);
+	for (uint32_t i = 0; i < 200 * 3 * 4; i++)
 		assert_in_range(out.experts[i], 0, 15);
 	/* The blocks of the bad one, for the good one. */
 	run_span(e, good, 0, 40, ENG_FORM_ABSORBED, in_order(2), again);
