@@ -126,7 +126,7 @@ static const char *fixtures(char *path, size_t n)
 static void published_cases(void **unused)
 {
 	char folder[1000], path[1400], *data, *at, *line;
-	size_t bad = 0;
+	size_t bad = 0, n = 0;
 
 	(void)unused;
 	fixtures(folder, sizeof(folder));
@@ -148,11 +148,13 @@ static void published_cases(void **unused)
 		source = read_all(path);
 		json = published_input(cJSON_GetObjectItem(c, "input"));
 		bad += !check_case(cJSON_GetObjectItem(c, "name")->valuestring, source, json, c);
+		n++;
 		free(json);
 		free(source);
 		cJSON_Delete(c);
 	}
 	free(data);
+	assert_true(n >= 126);
 	assert_int_equal(bad, 0);
 }
 
