@@ -3,9 +3,11 @@
  * each turn; what the cache holds of it already is not computed again.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -26,7 +28,7 @@ struct chat {
 	const char *model, *template_file, *system;
 	struct eng_sampling how;
 	uint32_t context, max_tokens;
-	bool think;
+	bool think, stats, terminal;
 	struct mdl_tok *tok;
 	struct mdl_template *tmpl;
 	struct eng_sampler *sampler;
@@ -36,14 +38,37 @@ struct chat {
 	struct mdl_ids ids; /* tokens of the conversation; the first n_cached are in the cache */
 	uint32_t n_cached;
 	uint32_t *blocks;
+	uint64_t first_ns; /* when the answer's first token was drawn */
 };
 
+/* Ctrl-C: a flag for the answer's loop, an eventfd for the wait at the prompt. Any thread may get the
+ * signal, the engine's too, so that no system call can be relied on to end with EINTR. */
 static volatile sig_atomic_t interrupted;
+static int interrupt_fd = -1;
 
 static void on_interrupt(int number)
 {
+	uint64_t one = 1;
+	int saved = errno;
+
 	(void)number;
 	interrupted = 1;
+	if (write(interrupt_fd, &one, sizeof(one)) < 0)
+		interrupted = 1; /* its counter is full: it is readable anyway */
+	errno = saved;
+}
+
+static int catch_interrupts(void)
+{
+	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+	struct lt_err err = {0};
+
+	interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (interrupt_fd < 0 || sigaction(SIGINT, &action, NULL) < 0) {
+		lt_fail(&err, LT_EIO, "can't catch Ctrl-C: %s", strerror(errno));
+		return ctl_fail("chat", &err);
+	}
+	return CTL_OK;
 }
 
 static void usage(FILE *out)
@@ -52,16 +77,20 @@ static void usage(FILE *out)
 	      "A conversation: one line a turn. Ctrl-C stops an answer; Ctrl-D, or Ctrl-C at the\n"
 	      "prompt, ends it.\n\n"
 	      "  --system TEXT       the system message\n"
-	      "  --temperature T     0: greedy; default 0.6\n"
+	      "  --temperature, --temp T\n"
+	      "                      0: greedy; default 0.6\n"
 	      "  --top-p P           default 0.95\n"
 	      "  --seed N            default: another one each time\n"
-	      "  --max-tokens N      longest answer; default: what the context has room for\n"
+	      "  -n, --max-tokens N  longest answer; default: what the context has room for\n"
 	      "  --context N         tokens of the conversation; default 4096, or the model's limit\n"
 	      "  --think             asks the template for thinking\n"
 	      "  --chat-template-file FILE\n"
+	      "                      default: the model's own template\n"
+	      "  --stats             tells after an answer what it took, on standard error\n"
 	      "  --backend B         blas (default)\n"
 	      "  --cache-type T      bf16 (default) or f32\n"
 	      "  --attention A       auto (default) or absorbed\n"
+	      "  --chunk N           most tokens of a step; default 512\n"
 	      "  --threads N         default: one a core\n"
 	      "  -h, --help\n",
 	      out);
@@ -86,9 +115,9 @@ enum {
 	OPT_TEMPERATURE,
 	OPT_TOP_P,
 	OPT_SEED,
-	OPT_MAX,
 	OPT_CONTEXT,
 	OPT_THINK,
+	OPT_STATS,
 	OPT_TEMPLATE
 };
 
@@ -101,13 +130,14 @@ static int take_option(struct chat *c, int opt)
 	case OPT_SYSTEM: c->system = optarg; break;
 	case OPT_TEMPLATE: c->template_file = optarg; break;
 	case OPT_THINK: c->think = true; break;
+	case OPT_STATS: c->stats = true; break;
 	case OPT_TEMPERATURE: ok = number("--temperature", optarg, 2, &c->how.temperature); break;
 	case OPT_TOP_P: ok = number("--top-p", optarg, 1, &c->how.top_p); break;
 	case OPT_SEED:
 		ok = ctl_number("chat", "--seed", optarg, 0, UINT32_MAX, &seed);
 		c->how.seed = ok ? seed : 0;
 		break;
-	case OPT_MAX:
+	case 'n':
 		ok = ctl_number("chat", "--max-tokens", optarg, 1, CTL_MAX_IDS, &c->max_tokens);
 		break;
 	case OPT_CONTEXT:
@@ -124,11 +154,13 @@ static int parse(struct chat *c, int argc, char **argv)
 	static const struct option options[] = {
 		{"system", required_argument, NULL, OPT_SYSTEM},
 		{"temperature", required_argument, NULL, OPT_TEMPERATURE},
+		{"temp", required_argument, NULL, OPT_TEMPERATURE},
 		{"top-p", required_argument, NULL, OPT_TOP_P},
 		{"seed", required_argument, NULL, OPT_SEED},
-		{"max-tokens", required_argument, NULL, OPT_MAX},
+		{"max-tokens", required_argument, NULL, 'n'},
 		{"context", required_argument, NULL, OPT_CONTEXT},
 		{"think", no_argument, NULL, OPT_THINK},
+		{"stats", no_argument, NULL, OPT_STATS},
 		{"chat-template-file", required_argument, NULL, OPT_TEMPLATE},
 		{"help", no_argument, NULL, 'h'},
 		CTL_RUN_OPTIONS,
@@ -136,10 +168,11 @@ static int parse(struct chat *c, int argc, char **argv)
 	int opt, rc;
 
 	ctl_run_init(&c->run, argv[0]);
+	c->run.chunk = STEP_ROWS;
 	c->how =
 		(struct eng_sampling){.temperature = 0.6f, .top_p = 0.95f, .repetition_penalty = 1};
 	c->how.seed = lt_clock_ns();
-	while ((opt = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, "hn:", options, NULL)) != -1) {
 		if (opt == 'h') {
 			usage(stdout);
 			return CTL_OK;
@@ -207,16 +240,17 @@ static void token_text(const struct chat *c, int32_t id, struct lt_buf *out)
 static int start(struct chat *c)
 {
 	struct lt_err err = {0};
-	uint32_t most;
+	uint32_t most, rows;
 
 	if (ctl_run_open_model(&c->run, c->model) != CTL_OK)
 		return CTL_FAIL;
 	most = mdl_config(c->run.model)->max_positions;
 	if (c->context == 0)
 		c->context = most < DEFAULT_CONTEXT ? most : DEFAULT_CONTEXT;
+	rows = c->run.chunk < c->context ? c->run.chunk : c->context;
 	if (mdl_tok_open(c->model, &c->tok, &err) != 0 || open_template(c, &err) != 0)
 		return ctl_fail("chat", &err);
-	if (ctl_run_open(&c->run, c->model, 1, c->context, STEP_ROWS, 1) != CTL_OK)
+	if (ctl_run_open(&c->run, c->model, 1, c->context, rows, 1) != CTL_OK)
 		return CTL_FAIL;
 	if (!eng_info(c->run.engine)->has_logits) {
 		lt_fail(&err, LT_EINVAL, "backend %s has no logits to draw from",
@@ -288,16 +322,16 @@ static void take_prompt(struct chat *c, struct mdl_ids *ids)
 	c->n_cached = same;
 }
 
-/* Steps over what is not cached yet; *logits of the last token. */
+/* Steps over what is not cached yet; *logits of the last token. Ctrl-C ends it between two steps. */
 static int compute(struct chat *c, uint32_t n_prompt, const float **logits, struct lt_err *err)
 {
-	while (c->n_cached < c->ids.n) {
+	while (c->n_cached < c->ids.n && !interrupted) {
 		uint32_t pos = c->n_cached, end = (uint32_t)c->ids.n, n = 1;
 		enum eng_form form = eng_form_of(c->run.engine, pos, n_prompt);
 		struct eng_out out;
 		int rc;
 
-		while (n < STEP_ROWS && pos + n < end &&
+		while (n < c->run.chunk && pos + n < end &&
 		       eng_form_of(c->run.engine, pos + n, n_prompt) == form)
 			n++;
 		struct eng_span span = {c->ids.data + pos, n, pos, form, c->blocks, pos + n == end};
@@ -343,8 +377,12 @@ static int answer(struct chat *c, struct lt_buf *text, struct lt_err *err)
 		if (c->max_tokens > 0 && i == c->max_tokens)
 			break;
 		rc = compute(c, n_prompt, &logits, err);
+		if (interrupted)
+			break;
 		if (rc == 0 && eng_sample(c->sampler, logits, &c->how, NULL, i, &d) < 0)
 			rc = lt_fail(err, LT_ENUMERIC, "the model's logits are not finite");
+		if (i == 0)
+			c->first_ns = lt_clock_ns();
 		if (rc < 0 || is_stop(c, d.token))
 			break;
 		/* An id without text (a vocabulary's padding) shows as nothing. */
@@ -361,12 +399,25 @@ static int answer(struct chat *c, struct lt_buf *text, struct lt_err *err)
 	return rc;
 }
 
+static void show_stats(const struct chat *c, uint32_t n_prompt, uint32_t n_reused, uint64_t began)
+{
+	uint32_t n = (uint32_t)c->ids.n - n_prompt;
+	double prompt = (double)(c->first_ns - began) / 1e9;
+	double rest = (double)(lt_clock_ns() - c->first_ns) / 1e9;
+
+	fprintf(stderr,
+		"prompt: %u tokens, %u of them cached, %.2f s; answer: %u tokens, %.1f tokens/s\n",
+		n_prompt, n_reused, prompt, n, rest > 0 ? n / rest : 0);
+}
+
 /* One turn. LT_ETOOLONG when there is no room left for an answer. */
 static int turn(struct chat *c, const char *line, size_t n, struct lt_err *err)
 {
 	struct lt_buf text = LT_BUF_INIT;
 	struct mdl_ids ids = {0};
 	size_t before = c->messages.len;
+	uint64_t began = lt_clock_ns();
+	uint32_t n_prompt, n_reused;
 	int rc = add_message(c, "user", line, n, err);
 
 	if (rc == 0)
@@ -384,17 +435,38 @@ static int turn(struct chat *c, const char *line, size_t n, struct lt_err *err)
 		return rc;
 	}
 	take_prompt(c, &ids);
-	interrupted = 0;
+	n_prompt = (uint32_t)c->ids.n;
+	n_reused = c->n_cached;
+	c->first_ns = 0;
 	rc = answer(c, &text, err);
+	if (c->stats && c->first_ns > 0)
+		show_stats(c, n_prompt, n_reused, began);
 	if (rc == 0)
 		rc = add_message(c, "assistant", text.len ? text.data : "", text.len, err);
 	lt_buf_fini(&text);
 	return rc;
 }
 
+/* Shows the prompt and waits for a line at the terminal. False: Ctrl-C. */
+static bool prompt(void)
+{
+	struct pollfd in[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
+			       {.fd = interrupt_fd, .events = POLLIN}};
+	uint64_t count;
+
+	/* What came until now was for the answer. */
+	while (read(interrupt_fd, &count, sizeof(count)) > 0)
+		;
+	interrupted = 0;
+	fputs("> ", stdout);
+	fflush(stdout);
+	while (poll(in, 2, -1) < 0 && errno == EINTR)
+		;
+	return !interrupted;
+}
+
 static int converse(struct chat *c)
 {
-	bool terminal = isatty(STDIN_FILENO) == 1;
 	struct lt_err err = {0};
 	char *line = NULL;
 	size_t cap = 0;
@@ -404,11 +476,8 @@ static int converse(struct chat *c)
 	if (c->system && add_message(c, "system", c->system, strlen(c->system), &err) < 0)
 		return ctl_fail("chat", &err);
 	while (rc == 0) {
-		interrupted = 0;
-		if (terminal) {
-			fputs("> ", stdout);
-			fflush(stdout);
-		}
+		if (c->terminal && !prompt())
+			break;
 		n = getline(&line, &cap, stdin);
 		if (n < 0)
 			break;
@@ -417,10 +486,10 @@ static int converse(struct chat *c)
 		if (n > 0)
 			rc = turn(c, line, (size_t)n, &err);
 		/* At a terminal a turn that can't be is said, and the talk goes on. */
-		if (terminal && (rc == LT_EINVAL || rc == LT_ETOOLONG))
+		if (c->terminal && (rc == LT_EINVAL || rc == LT_ETOOLONG))
 			rc = ctl_fail("chat", &err) == CTL_FAIL ? 0 : rc;
 	}
-	if (terminal)
+	if (c->terminal)
 		puts("");
 	free(line);
 	return rc < 0 ? ctl_fail("chat", &err) : CTL_OK;
@@ -428,17 +497,18 @@ static int converse(struct chat *c)
 
 int ctl_chat(int argc, char **argv)
 {
-	struct sigaction action = {.sa_handler = on_interrupt}; /* no SA_RESTART: getline ends */
 	struct chat c = {0};
 	int rc = parse(&c, argc, argv);
 
 	if (rc >= 0)
 		return rc;
 	rc = start(&c);
-	if (rc == CTL_OK) {
-		sigaction(SIGINT, &action, NULL);
+	/* Without a terminal Ctrl-C ends the program, as usual. */
+	c.terminal = isatty(STDIN_FILENO) == 1;
+	if (rc == CTL_OK && c.terminal)
+		rc = catch_interrupts();
+	if (rc == CTL_OK)
 		rc = converse(&c);
-	}
 	eng_sampler_close(c.sampler);
 	mdl_template_close(c.tmpl);
 	mdl_tok_close(c.tok);
