@@ -557,7 +557,8 @@ def training_exercise(rng, skill):
 
 
 def drill(rng):
-    """A sheet of sums: the densest way to learn the tables."""
+    """A sheet of sums: the densest way to learn the tables. It has a heading: without one its first line is a completion's
+    prompt ("7 + 5 =") with another ending (a new line for the end of the text)."""
     lines = []
     while len(lines) < 10:
         plus = rng.random() < 0.5
@@ -577,10 +578,10 @@ def long_list(rng):
     return conversation("long-list", "long-list", [user(form.format(text)), assistant(answer)])
 
 
-CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 0.8, "sort": 3.0,
+CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 2.5, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
 MIXTURE = {"chat": 10.0, "single": 3.0, "drill": 2.0, "long-list": 0.5, "follow-up": 1.5, "recall": 1.2, "json": 0.8, "one-word": 0.7, "persona": 0.4, "think": 1.5,
-           "one-tool": 1.0, "two-tools": 0.8, "completion": 1.5, "needle": 0.5}
+           "one-tool": 1.0, "two-tools": 0.8, "completion": 3.0, "needle": 1.5}
 
 
 def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WEIGHTS):
@@ -619,7 +620,7 @@ def render(sample):
     """The sample as a list of (text, learn) pieces; `learn` marks what the model must produce itself.
     The concatenation equals what chat_template.jinja renders, plus the answer."""
     if "lines" in sample:
-        return [(BOS, False)] + [piece for left, right in sample["lines"] for piece in ((left, False), (right, True))]
+        return [(BOS + "Sums:\n", False)] + [piece for left, right in sample["lines"] for piece in ((left, False), (right, True))]
     if "prompt" in sample:
         return [(BOS + sample["prompt"], False), (sample["completion"] + EOS, True)]
     head = sample["system"] or ""
