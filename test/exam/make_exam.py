@@ -59,29 +59,36 @@ def chat_question(sample, last):
 
 
 def question(rng, skill):
-    """One held-out question of a skill: (path, request, expect). Errands ask for the calls or for the answer."""
+    """One held-out question of a skill: (sample cut after the asked turn, path, request, expect). Errands ask for
+    the calls or for the answer."""
     sample = corpus.exam_sample(rng, skill)
     if "prompt" in sample:
         request = {"prompt": sample["prompt"], "temperature": 0, "max_tokens": MAX_TOKENS}
-        return "/v1/completions", request, {"text": sample["completion"]}
+        return sample, "/v1/completions", request, {"text": sample["completion"]}
     answers = [i for i, turn in enumerate(sample["turns"]) if turn["role"] == "assistant"]
     last = rng.choice(answers) if sample["tools"] else answers[-1]
-    return "/v1/chat/completions", *chat_question(sample, last)
+    return {**sample, "turns": sample["turns"][:last + 1]}, "/v1/chat/completions", *chat_question(sample, last)
 
 
-def main():
+def questions():
+    """The exam: (line of the file, sample) of every question."""
     rng = random.Random(SEED)
     seen = set()
     for skill in corpus.SKILLS:
         number = 0
         while number < QUESTIONS_A_SKILL:
-            path, request, expect = question(rng, skill)
+            sample, path, request, expect = question(rng, skill)
             text = json.dumps(request)
             if text in seen:
                 continue
             seen.add(text)
             number += 1
-            print(json.dumps({"id": f"{skill}-{number}", "skill": skill, "path": path, "request": request, "expect": expect}))
+            yield {"id": f"{skill}-{number}", "skill": skill, "path": path, "request": request, "expect": expect}, sample
+
+
+def main():
+    for line, _ in questions():
+        print(json.dumps(line))
 
 
 if __name__ == "__main__":
