@@ -24,6 +24,7 @@ struct eng_backend {
 	void (*expert_counts)(const void *state, uint64_t *counts);
 };
 
+extern const struct eng_backend eng_backend_cpu;
 extern const struct eng_backend eng_backend_blas;
 extern const struct eng_backend eng_backend_null;
 

@@ -69,6 +69,12 @@ void eng_cache_put(struct eng_cache *c, uint32_t layer, const uint32_t *blocks, 
 		bf16[i] = mdl_f32_bf16(src[i]);
 }
 
+const void *eng_cache_at(const struct eng_cache *c, uint32_t layer, const uint32_t *blocks,
+			 uint32_t pos)
+{
+	return entry(c, layer, blocks[pos / ENG_BLOCK_TOKENS], pos % ENG_BLOCK_TOKENS);
+}
+
 void eng_cache_get(const struct eng_cache *c, uint32_t layer, const uint32_t *blocks, uint32_t n,
 		   float *dst)
 {

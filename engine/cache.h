@@ -33,6 +33,10 @@ uint64_t eng_cache_bytes(const struct eng_cache *c);
 void eng_cache_put(struct eng_cache *c, uint32_t layer, const uint32_t *blocks, uint32_t pos,
 		   const float *src);
 
+/* The entry of position pos as it is stored: float32 or bfloat16 [width]. */
+const void *eng_cache_at(const struct eng_cache *c, uint32_t layer, const uint32_t *blocks,
+			 uint32_t pos);
+
 /* Reads the entries of positions [0, n) to dst [n, width]. */
 void eng_cache_get(const struct eng_cache *c, uint32_t layer, const uint32_t *blocks, uint32_t n,
 		   float *dst);

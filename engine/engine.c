@@ -25,8 +25,9 @@ struct eng {
 	struct eng_opts opts;
 };
 
-static const struct eng_backend *const backends[] = {&eng_backend_blas, &eng_backend_null};
-static const char *const names[] = {"blas", "null", NULL};
+static const struct eng_backend *const backends[] = {&eng_backend_cpu, &eng_backend_blas,
+						     &eng_backend_null};
+static const char *const names[] = {"cpu", "blas", "null", NULL};
 
 const char *const *eng_backends(void)
 {
@@ -105,7 +106,8 @@ int eng_open(const struct mdl *m, const struct eng_opts *opts, struct eng **out,
 	int rc;
 
 	if (!backend)
-		return lt_fail(err, LT_EINVAL, "unknown backend '%s'; allowed are blas and null",
+		return lt_fail(err, LT_EINVAL,
+			       "unknown backend '%s'; allowed are cpu, blas and null",
 			       opts->backend);
 	rc = check_opts(opts, err);
 	if (rc == 0)

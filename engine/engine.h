@@ -25,7 +25,8 @@ enum eng_attention { ENG_ATTENTION_AUTO, ENG_ATTENTION_ABSORBED };
 enum eng_form { ENG_FORM_ABSORBED, ENG_FORM_EXPANDED };
 
 struct eng_opts {
-	const char *backend; /* "blas" or "null"; NULL: the default */
+	const char *backend; /* "cpu", "blas" or "null"; NULL: the default */
+	const char *isa;     /* backend cpu: instruction set by name; NULL or "auto": the best */
 	enum eng_cache_type cache_type;
 	enum eng_attention attention;
 	uint32_t cache_blocks; /* blocks of ENG_BLOCK_TOKENS tokens; at least 1 */

@@ -6,6 +6,8 @@
  * the float32 operations is the reference's, so that values agree in every bit.
  */
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "model/tensor.h"
@@ -286,6 +288,12 @@ static float scale_at(const struct mdl_weight *w, size_t i)
 	}
 }
 
+float mdl_weight_scale(const struct mdl_weight *w, size_t row, size_t col)
+{
+	return w->scale ? scale_at(w, row / w->block_rows * w->scale_cols + col / w->block_cols)
+			: 1;
+}
+
 static void f8_rows(const struct mdl_weight *w, size_t row, size_t n, float *dst)
 {
 	float table[256];
@@ -313,4 +321,18 @@ void mdl_weight_rows(const struct mdl_weight *w, size_t row, size_t n, float *ds
 	}
 	for (size_t r = row; r < row + n; r++, dst += w->cols)
 		mdl_dequant(w->type, (const byte *)w->data + r * w->row_bytes, w->cols, dst);
+}
+
+void mdl_weight_release(const struct mdl_weight *w, size_t row, size_t n)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin, end;
+
+	LT_ASSERT(row <= w->rows && n <= w->rows - row);
+	begin = (uintptr_t)w->data + row * w->row_bytes;
+	end = begin + n * w->row_bytes;
+	/* Whole pages within; the mapping is read-only, so nothing can be lost. */
+	begin = (begin + page - 1) / page * page;
+	end = end / page * page;
+	if (begin < end)
+		madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

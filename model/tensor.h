@@ -63,6 +63,13 @@ struct mdl_weight {
 /* Brings rows [row, row + n) to float32: dst [n, cols]. Bounds are the caller's duty (LT_ASSERT). */
 void mdl_weight_rows(const struct mdl_weight *w, size_t row, size_t n, float *dst);
 
+/* The multiplier of the value at (row, col): 1 for a weight without scales. */
+float mdl_weight_scale(const struct mdl_weight *w, size_t row, size_t col);
+
+/* Lets the kernel take back the memory of rows [row, row + n), which will hardly be read again; they
+ * come from the file when they are. */
+void mdl_weight_release(const struct mdl_weight *w, size_t row, size_t n);
+
 /* Brings n values (a multiple of the block) of a type without scales to float32. */
 void mdl_dequant(enum mdl_type type, const void *src, size_t n, float *dst);
 

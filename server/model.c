@@ -123,11 +123,15 @@ static uint32_t cache_blocks(const struct srv_model *m, const struct srv_params 
 	return n ? (uint32_t)n : 1;
 }
 
+/* In the order of the parameter's choices. */
+static const char *const isa_names[] = {"auto", "plain", "avx2", "avx512", "avx512bf16"};
+
 static int open_engine(struct srv_model *m, const struct srv_params *p, struct lt_err *err)
 {
 	bool automatic = strcmp(p->engine_backend, "auto") == 0;
 	struct eng_opts o = {
 		.backend = automatic ? NULL : p->engine_backend,
+		.isa = isa_names[p->engine_isa],
 		/* The choices stand in the order of the enums. */
 		.cache_type = (enum eng_cache_type)p->engine_cache_type,
 		.attention = (enum eng_attention)p->engine_attention,

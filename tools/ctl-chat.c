@@ -87,7 +87,7 @@ static void usage(FILE *out)
 	      "  --chat-template-file FILE\n"
 	      "                      default: the model's own template\n"
 	      "  --stats             tells after an answer what it took, on standard error\n"
-	      "  --backend B         blas (default)\n"
+	      "  --backend B         cpu (default) or blas\n"
 	      "  --cache-type T      bf16 (default) or f32\n"
 	      "  --attention A       auto (default) or absorbed\n"
 	      "  --chunk N           most tokens of a step; default 512\n"

@@ -59,7 +59,7 @@ int ctl_run_option(struct ctl_run *r, int opt, const char *arg)
 				return 0;
 			}
 		}
-		return wrong_choice(r, "--backend", arg, "blas and null");
+		return wrong_choice(r, "--backend", arg, "cpu, blas and null");
 	case CTL_OPT_CACHE_TYPE:
 		if (strcasecmp(arg, "bf16") == 0)
 			r->opts.cache_type = ENG_CACHE_BF16;
@@ -76,6 +76,7 @@ int ctl_run_option(struct ctl_run *r, int opt, const char *arg)
 		else
 			return wrong_choice(r, "--attention", arg, "auto and absorbed");
 		return 0;
+	case CTL_OPT_ISA: r->opts.isa = arg; return 0; /* eng_open knows which there are */
 	case CTL_OPT_CHUNK:
 		return ctl_number(r->command, "--chunk", arg, 1, CTL_MAX_IDS, &r->chunk)
 			       ? 0

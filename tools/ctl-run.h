@@ -32,18 +32,21 @@ enum {
 	CTL_OPT_CACHE_TYPE,
 	CTL_OPT_ATTENTION,
 	CTL_OPT_CHUNK,
-	CTL_OPT_THREADS
+	CTL_OPT_THREADS,
+	CTL_OPT_ISA
 };
 #define CTL_RUN_OPTIONS                                                                            \
 	{"backend", required_argument, NULL, CTL_OPT_BACKEND},                                     \
 		{"cache-type", required_argument, NULL, CTL_OPT_CACHE_TYPE},                       \
 		{"attention", required_argument, NULL, CTL_OPT_ATTENTION},                         \
+		{"isa", required_argument, NULL, CTL_OPT_ISA},                                     \
 		{"chunk", required_argument, NULL, CTL_OPT_CHUNK},                                 \
 	{                                                                                          \
 		"threads", required_argument, NULL, CTL_OPT_THREADS                                \
 	}
 #define CTL_RUN_HELP(cache_types)                                                                  \
-	"  --backend B         blas (default) or null\n"                                           \
+	"  --backend B         cpu (default), blas or null\n"                                      \
+	"  --isa I             of backend cpu: auto (default), avx512bf16, avx512, avx2, plain\n"  \
 	"  --cache-type T      " cache_types "\n"                                                  \
 	"  --attention A       auto (default) or absorbed\n"                                       \
 	"  --chunk N           tokens of a step of the prompt; default: all of it\n"               \

@@ -1,0 +1,335 @@
+/*
+ * The kernels' vectors in AVX2 with FMA and F16C: each is two registers. The meaning of each function
+ * stands in vec-avx512.h.
+ */
+#ifndef LT_ENGINE_CPU_VEC_H
+#define LT_ENGINE_CPU_VEC_H
+
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct {
+	__m256 a, b;
+} vf;
+typedef struct {
+	__m256i a, b;
+} vi;
+typedef vi vb;
+
+#define VEC_ROWS 4 /* of the largest tile of integer products */
+#define VEC	 static inline __attribute__((always_inline))
+
+VEC int32_t dword_at(const void *p)
+{
+	int32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+VEC __m256i load256(const void *p)
+{
+	return _mm256_loadu_si256((const __m256i *)p);
+}
+VEC void store256(void *p, __m256i v)
+{
+	_mm256_storeu_si256((__m256i *)p, v);
+}
+
+/* ---- bytes ---- */
+VEC vb vb_load(const void *p)
+{
+	return (vb){load256(p), load256((const char *)p + 32)};
+}
+VEC void vb_store(void *p, vb v)
+{
+	store256(p, v.a);
+	store256((char *)p + 32, v.b);
+}
+VEC __m256i shift256(__m256i v, int right)
+{
+	return right > 0   ? _mm256_srli_epi16(v, right)
+	       : right < 0 ? _mm256_slli_epi16(v, -right)
+			   : v;
+}
+VEC vb vb_bits(vb v, int right, int mask)
+{
+	__m256i m = _mm256_set1_epi8((char)mask);
+
+	return (vb){_mm256_and_si256(shift256(v.a, right), m),
+		    _mm256_and_si256(shift256(v.b, right), m)};
+}
+VEC vb vb_join(vb x, vb v, int right, int mask)
+{
+	vb y = vb_bits(v, right, mask);
+
+	return (vb){_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)};
+}
+VEC vb vb_map(vb v, const uint8_t *table)
+{
+	__m256i t =
+		_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)table));
+
+	return (vb){_mm256_shuffle_epi8(t, v.a), _mm256_shuffle_epi8(t, v.b)};
+}
+
+/* ---- integers ---- */
+VEC vi vi_set1(int32_t v)
+{
+	return (vi){_mm256_set1_epi32(v), _mm256_set1_epi32(v)};
+}
+VEC vi vi_sra(vi v, int n)
+{
+	return (vi){_mm256_srai_epi32(v.a, n), _mm256_srai_epi32(v.b, n)};
+}
+/* In 16 bits, even and odd bytes apart: vpmaddubsw would saturate with codes of 8 bits. */
+VEC __m256i dot256(__m256i acc, __m256i w, __m256i even, __m256i odd)
+{
+	__m256i we = _mm256_and_si256(w, _mm256_set1_epi16(0xff));
+	__m256i wo = _mm256_srli_epi16(w, 8);
+
+	return _mm256_add_epi32(
+		acc, _mm256_add_epi32(_mm256_madd_epi16(we, even), _mm256_madd_epi16(wo, odd)));
+}
+VEC vi vi_dot(vi acc, vb w, const int8_t *x)
+{
+	__m256i v = _mm256_set1_epi32(dword_at(x));
+	__m256i even = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
+	__m256i odd = _mm256_srai_epi16(v, 8);
+
+	return (vi){dot256(acc.a, w.a, even, odd), dot256(acc.b, w.b, even, odd)};
+}
+
+/* ---- floats ---- */
+VEC vf vf_set1(float v)
+{
+	return (vf){_mm256_set1_ps(v), _mm256_set1_ps(v)};
+}
+VEC vf vf_zero(void)
+{
+	return vf_set1(0);
+}
+VEC vf vf_load(const float *p)
+{
+	return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+VEC void vf_store(float *p, vf v)
+{
+	_mm256_storeu_ps(p, v.a);
+	_mm256_storeu_ps(p + 8, v.b);
+}
+VEC vf vf_load_n(const float *p, unsigned n)
+{
+	float t[16] = {0};
+
+	if (n >= 16)
+		return vf_load(p);
+	memcpy(t, p, n * sizeof(float));
+	return vf_load(t);
+}
+VEC void vf_store_n(float *p, vf v, unsigned n)
+{
+	float t[16];
+
+	if (n >= 16) {
+		vf_store(p, v);
+		return;
+	}
+	vf_store(t, v);
+	memcpy(p, t, n * sizeof(float));
+}
+VEC vf vf_of(vi v)
+{
+	return (vf){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)};
+}
+#define VEC_OP(name, fn)                                                                           \
+	VEC vf name(vf x, vf y)                                                                    \
+	{                                                                                          \
+		return (vf){fn(x.a, y.a), fn(x.b, y.b)};                                           \
+	}
+VEC_OP(vf_add, _mm256_add_ps)
+VEC_OP(vf_sub, _mm256_sub_ps)
+VEC_OP(vf_mul, _mm256_mul_ps)
+VEC_OP(vf_div, _mm256_div_ps)
+VEC_OP(vf_max, _mm256_max_ps)
+VEC_OP(vf_min, _mm256_min_ps)
+#undef VEC_OP
+VEC vf vf_abs(vf x)
+{
+	__m256 s = _mm256_set1_ps(-0.0f);
+
+	return (vf){_mm256_andnot_ps(s, x.a), _mm256_andnot_ps(s, x.b)};
+}
+VEC vf vf_fma(vf x, vf y, vf z)
+{
+	return (vf){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+VEC float vf_max_lane(vf x)
+{
+	__m256 m = _mm256_max_ps(x.a, x.b);
+	__m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+
+	h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+	return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+}
+VEC __m128i load128(const void *p)
+{
+	return _mm_loadu_si128((const __m128i *)p);
+}
+VEC vf vf_half(const void *p)
+{
+	return (vf){_mm256_cvtph_ps(load128(p)), _mm256_cvtph_ps(load128((const char *)p + 16))};
+}
+VEC vf vf_u8(const void *p)
+{
+	__m128i v = load128(p);
+
+	return (vf){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(v)),
+		    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(v, 8)))};
+}
+VEC vf vf_i8(const void *p)
+{
+	__m128i v = load128(p);
+
+	return (vf){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)),
+		    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))};
+}
+VEC vi vi_round(vf x)
+{
+	return (vi){_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)};
+}
+VEC vf vf_round(vf x)
+{
+	return (vf){_mm256_round_ps(x.a, 0), _mm256_round_ps(x.b, 0)};
+}
+VEC __m256 power256(__m256 n)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(
+		_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+}
+VEC vf vf_scale2(vf x, vf n)
+{
+	return (vf){_mm256_mul_ps(x.a, power256(n.a)), _mm256_mul_ps(x.b, power256(n.b))};
+}
+VEC void vi_store_i8(int8_t *p, vi v)
+{
+	__m256i w = _mm256_packs_epi32(v.a, v.b); /* 0-3 8-11 | 4-7 12-15 */
+	__m128i lo, hi;
+
+	w = _mm256_permute4x64_epi64(w, 0xd8);
+	lo = _mm256_castsi256_si128(w);
+	hi = _mm256_extracti128_si256(w, 1);
+	_mm_storeu_si128((__m128i *)(void *)p, _mm_packs_epi16(lo, hi));
+}
+VEC int32_t vi_sum(vi v)
+{
+	__m256i s = _mm256_add_epi32(v.a, v.b);
+	__m128i h = _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1));
+
+	h = _mm_add_epi32(h, _mm_shuffle_epi32(h, 0x4e));
+	return _mm_cvtsi128_si32(_mm_add_epi32(h, _mm_shuffle_epi32(h, 0xb1)));
+}
+VEC __m256 mask256(__m256 x, __m256i at, const int32_t *limit)
+{
+	__m256i see = _mm256_cmpgt_epi32(load256(limit), at);
+
+	return _mm256_blendv_ps(_mm256_set1_ps(-INFINITY), x, _mm256_castsi256_ps(see));
+}
+VEC vf vf_mask_from(vf x, int32_t at, const int32_t *limit)
+{
+	__m256i p = _mm256_set1_epi32(at);
+
+	return (vf){mask256(x.a, p, limit), mask256(x.b, p, limit + 8)};
+}
+
+/* ---- bfloat16 ---- */
+VEC __m256i bf16_bits256(__m256 x)
+{
+	__m256i u = _mm256_castps_si256(x);
+	__m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+
+	return _mm256_and_si256(
+		_mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))),
+		_mm256_set1_epi32((int32_t)0xffff0000));
+}
+VEC vf vf_bf16(vf x)
+{
+	return (vf){_mm256_castsi256_ps(bf16_bits256(x.a)), _mm256_castsi256_ps(bf16_bits256(x.b))};
+}
+VEC __m256i pair256(__m256 first, __m256 second)
+{
+	return _mm256_or_si256(_mm256_srli_epi32(bf16_bits256(first), 16), bf16_bits256(second));
+}
+VEC vb vb_bf16_pair(vf first, vf second)
+{
+	return (vb){pair256(first.a, second.a), pair256(first.b, second.b)};
+}
+VEC void vf_store_bf16(uint16_t *p, vf x)
+{
+	__m256i w = _mm256_packus_epi32(_mm256_srli_epi32(bf16_bits256(x.a), 16),
+					_mm256_srli_epi32(bf16_bits256(x.b), 16));
+
+	store256(p, _mm256_permute4x64_epi64(w, 0xd8));
+}
+VEC vf vf_first(vb w)
+{
+	return (vf){_mm256_castsi256_ps(_mm256_slli_epi32(w.a, 16)),
+		    _mm256_castsi256_ps(_mm256_slli_epi32(w.b, 16))};
+}
+VEC vf vf_second(vb w)
+{
+	__m256i mask = _mm256_set1_epi32((int32_t)0xffff0000);
+
+	return (vf){_mm256_castsi256_ps(_mm256_and_si256(w.a, mask)),
+		    _mm256_castsi256_ps(_mm256_and_si256(w.b, mask))};
+}
+VEC __m256 dot2_256(__m256 acc, __m256i w, __m256 low, __m256 high)
+{
+	__m256i mask = _mm256_set1_epi32((int32_t)0xffff0000);
+
+	acc = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(w, mask)), high, acc);
+	return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(w, 16)), low, acc);
+}
+VEC vf vf_dot2(vf acc, vb w, int32_t x)
+{
+	__m256 low = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)((uint32_t)x << 16)));
+	__m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)((uint32_t)x & 0xffff0000)));
+
+	return (vf){dot2_256(acc.a, w.a, low, high), dot2_256(acc.b, w.b, low, high)};
+}
+VEC __m256i f8_256(const void *p)
+{
+	/* High bytes of the bfloat16 of 0..7 times 2^-9, and low bytes. */
+	const __m256i highs = _mm256_broadcastsi128_si256(
+		_mm_setr_epi8(0, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0));
+	const __m256i lows = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+		0, 0, (char)0x80, (char)0xc0, 0, 0x20, 0x40, 0x60, 0, 0, 0, 0, 0, 0, 0, 0));
+	__m256i b = _mm256_cvtepu8_epi16(load128(p));
+	__m256i sign = _mm256_slli_epi16(_mm256_and_si256(b, _mm256_set1_epi16(0x80)), 8);
+	__m256i body =
+		_mm256_add_epi16(_mm256_slli_epi16(_mm256_and_si256(b, _mm256_set1_epi16(0x7f)), 4),
+				 _mm256_set1_epi16(120 << 7));
+	__m256i small = _mm256_cmpeq_epi16(_mm256_and_si256(b, _mm256_set1_epi16(0x78)),
+					   _mm256_setzero_si256());
+	__m256i at = _mm256_and_si256(b, _mm256_set1_epi16(7));
+	__m256i tiny = _mm256_or_si256(_mm256_slli_epi16(_mm256_shuffle_epi8(highs, at), 8),
+				       _mm256_shuffle_epi8(lows, at));
+
+	return _mm256_or_si256(sign, _mm256_blendv_epi8(body, tiny, small));
+}
+VEC vb vb_f8(const void *p)
+{
+	return (vb){f8_256(p), f8_256((const char *)p + 16)};
+}
+VEC void vb_zip(const uint16_t *x, const uint16_t *y, uint16_t *out)
+{
+	__m256i a = load256(x), b = load256(y);
+	__m256i lo = _mm256_unpacklo_epi16(a, b), hi = _mm256_unpackhi_epi16(a, b);
+
+	store256(out, _mm256_permute2x128_si256(lo, hi, 0x20));
+	store256(out + 16, _mm256_permute2x128_si256(lo, hi, 0x31));
+}
+#define VEC_ZIP 16u
+
+#endif
