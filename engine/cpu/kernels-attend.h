@@ -44,6 +44,7 @@ static void attend_bf16(const struct cpu_attend *a)
 
 		if (rows == 8) {
 			bf16_tile(a->q, (a->width + 1) / 2, a->k + k, 8, out);
+			UNROLL
 			for (int r = 0; r < 8; r++)
 				vf_store(a->scores + (k + r) * 16, out[r]);
 		} else {
@@ -63,15 +64,18 @@ static void attend_bf16(const struct cpu_attend *a)
 		const int take = a->dv - d < 8 ? (int)(a->dv - d) : 8;
 
 		if (take == 8) {
+			UNROLL
 			for (int i = 0; i < 8; i++)
 				out[i] = vf_zero();
 			for (uint32_t p = 0; p < pairs; p++) {
 				vb w = vb_load(a->scores + p * 16);
 				const byte *x = v + ((size_t)p * a->dv + d) * 4;
 
+				UNROLL
 				for (int i = 0; i < 8; i++)
 					out[i] = vf_dot2(out[i], w, dword_at(x + 4 * i));
 			}
+			UNROLL
 			for (int i = 0; i < 8; i++)
 				vf_store(a->u + (d + i) * 16, out[i]);
 			continue;

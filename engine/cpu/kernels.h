@@ -13,6 +13,13 @@
 
 typedef unsigned char byte;
 
+/* Loops over a tile's rows and a group's vectors have to go, or their registers end up in memory. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
 /* IQ4's table, 128 added. */
 static const uint8_t iq4_table[16] = {1,   24,	45,  63,  79,  93,  106, 118,
 				      129, 141, 153, 166, 181, 197, 217, 241};
@@ -25,9 +32,11 @@ struct shape {
 INLINE void unpack(struct shape f, const byte *codes, const byte *high, vb w[8])
 {
 	if (f.bits == 8) {
+		UNROLL
 		for (int v = 0; v < 8; v++)
 			w[v] = vb_load(codes + 64 * v);
 	} else if (f.bits == 4) {
+		UNROLL
 		for (int j = 0; j < 4; j++) {
 			vb x = vb_load(codes + 64 * j);
 
@@ -35,9 +44,11 @@ INLINE void unpack(struct shape f, const byte *codes, const byte *high, vb w[8])
 			w[j + 4] = vb_bits(x, 4, 15);
 		}
 	} else {
+		UNROLL
 		for (int j = 0; j < 2; j++) {
 			vb x = vb_load(codes + 64 * j);
 
+			UNROLL
 			for (int t = 0; t < 4; t++)
 				w[4 * j + t] = vb_bits(x, 2 * t, 3);
 		}
@@ -45,18 +56,24 @@ INLINE void unpack(struct shape f, const byte *codes, const byte *high, vb w[8])
 	if (f.high == 1) {
 		vb h = vb_load(high);
 
+		UNROLL
 		for (int v = 0; v < 8; v++)
 			w[v] = vb_join(w[v], h, v - f.bits, 1 << f.bits);
 	} else if (f.high == 2) {
+		UNROLL
 		for (int j = 0; j < 2; j++) {
 			vb h = vb_load(high + 64 * j);
 
+			UNROLL
 			for (int t = 0; t < 4; t++)
 				w[4 * j + t] = vb_join(w[4 * j + t], h, 2 * t - 4, 0x30);
 		}
 	}
-	for (int v = 0; f.map && v < 8; v++)
-		w[v] = vb_map(w[v], iq4_table);
+	if (f.map) {
+		UNROLL
+		for (int v = 0; v < 8; v++)
+			w[v] = vb_map(w[v], iq4_table);
+	}
 }
 
 /* Scales and minima of group g, for its one or two sub-blocks. */
@@ -75,6 +92,7 @@ INLINE void unpack_scales(struct shape f, const struct cpu_mat *m, const byte *p
 		vf d = vf_half(super + g / CPU_SUPER * 64);
 		vf dm = vf_half(super + g / CPU_SUPER * 64 + 32);
 
+		UNROLL
 		for (int i = 0; i < subs; i++) {
 			const byte *at = s + ((size_t)g * subs + i) * 32;
 
@@ -84,6 +102,7 @@ INLINE void unpack_scales(struct shape f, const struct cpu_mat *m, const byte *p
 	} else {
 		vf d = vf_half(super + g / CPU_SUPER * 32);
 
+		UNROLL
 		for (int i = 0; i < subs; i++)
 			scale[i] = vf_mul(d, vf_i8(s + ((size_t)g * subs + i) * 16));
 	}
@@ -110,6 +129,7 @@ INLINE vf add_group(struct shape f, const struct cpu_group *x, const vb w[8], co
 		vf d = vf_set1(x->d[0]);
 		vi s = begin_sum(f, x->c);
 
+		UNROLL
 		for (int v = 0; v < 8; v++)
 			s = vi_dot(s, w[v], x->q + 4 * v);
 		sum = vf_fma(vf_of(s), vf_mul(scale[0], d), sum);
@@ -117,10 +137,12 @@ INLINE vf add_group(struct shape f, const struct cpu_group *x, const vb w[8], co
 			sum = vf_fma(min[0], vf_set1(-x->s), sum);
 		return sum;
 	}
+	UNROLL
 	for (int i = 0; i < 2; i++) {
 		vf d = vf_set1(x->d[i]);
 		vi s = begin_sum(f, x->c_half[i]);
 
+		UNROLL
 		for (int v = 0; v < 4; v++)
 			s = vi_dot(s, w[4 * i + v], x->q + 16 * i + 4 * v);
 		sum = vf_fma(vf_of(s), vf_mul(scale[i], d), sum);
@@ -137,16 +159,19 @@ INLINE void int_tile(struct shape f, const struct cpu_mat *m, const byte *panel,
 	vb w[8];
 
 	scale[0] = scale[1] = min[0] = min[1] = vf_zero();
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		sum[r] = vf_zero();
 	for (uint32_t g = 0; g < m->groups; g++) {
 		unpack(f, panel + (size_t)g * f.bits * 64,
 		       panel + m->high + (size_t)g * f.high * 64, w);
 		unpack_scales(f, m, panel, g, scale, min);
+		UNROLL
 		for (int r = 0; r < rows; r++)
 			sum[r] = add_group(f, (const struct cpu_group *)x[r] + g, w, scale, min,
 					   sum[r]);
 	}
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		vf_store_n(y + r * ldy, sum[r], lanes);
 }
@@ -203,11 +228,13 @@ INLINE void bf16_tile(const byte *w, size_t pairs, const void *const *x, const i
 	vf even[8], odd[8];
 	size_t p = 0;
 
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		even[r] = odd[r] = vf_zero();
 	for (; p + 2 <= pairs; p += 2) {
 		vb a = vb_load(w + p * 64), b = vb_load(w + p * 64 + 64);
 
+		UNROLL
 		for (int r = 0; r < rows; r++) {
 			even[r] = vf_dot2(even[r], a, dword_at((const byte *)x[r] + p * 4));
 			odd[r] = vf_dot2(odd[r], b, dword_at((const byte *)x[r] + p * 4 + 4));
@@ -216,9 +243,11 @@ INLINE void bf16_tile(const byte *w, size_t pairs, const void *const *x, const i
 	if (p < pairs) {
 		vb a = vb_load(w + p * 64);
 
+		UNROLL
 		for (int r = 0; r < rows; r++)
 			even[r] = vf_dot2(even[r], a, dword_at((const byte *)x[r] + p * 4));
 	}
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		out[r] = vf_add(even[r], odd[r]);
 }
@@ -233,6 +262,7 @@ static void product_bf16(const struct cpu_mat *m, uint32_t panel, const void *co
 #define BF16_TILE(rows)                                                                            \
 	do {                                                                                       \
 		bf16_tile(at, ((size_t)m->cols + 1) / 2, x + r, rows, out);                        \
+		UNROLL                                                                             \
 		for (int i = 0; i < (rows); i++)                                                   \
 			vf_store_n(y + (r + i) * ldy, out[i], lanes);                              \
 	} while (0)
@@ -248,17 +278,20 @@ INLINE void wide_tile(const struct cpu_mat *m, const byte *w, const bool f8, con
 	const float *scales = (const float *)(const void *)(w + m->scales);
 	vf sum[8], even[8], odd[8];
 
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		sum[r] = vf_zero();
 	for (size_t p = 0; p < pairs; block++) {
 		size_t end = p + step < pairs ? p + step : pairs;
 
+		UNROLL
 		for (int r = 0; r < rows; r++)
 			even[r] = odd[r] = vf_zero();
 		for (; p < end; p++) {
 			vb a = f8 ? vb_f8(w + p * 32) : vb_load(w + p * 64);
 			vf first = vf_first(a), second = vf_second(a);
 
+			UNROLL
 			for (int r = 0; r < rows; r++) {
 				const float *v = (const float *)x[r] + 2 * p;
 
@@ -266,12 +299,14 @@ INLINE void wide_tile(const struct cpu_mat *m, const byte *w, const bool f8, con
 				odd[r] = vf_fma(second, vf_set1(v[1]), odd[r]);
 			}
 		}
+		UNROLL
 		for (int r = 0; r < rows; r++) {
 			vf part = vf_add(even[r], odd[r]);
 
 			sum[r] = f8 ? vf_fma(part, vf_load(scales + block * 16), sum[r]) : part;
 		}
 	}
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		vf_store_n(y + r * ldy, sum[r], lanes);
 }
@@ -297,6 +332,7 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 	vf even[8], odd[8];
 	size_t c = 0;
 
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		even[r] = odd[r] = vf_zero();
 	for (; c + 2 <= cols; c += 2) {
@@ -305,6 +341,7 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 		vf b = half ? vf_half(at + size)
 			    : vf_load((const float *)(const void *)(at + size));
 
+		UNROLL
 		for (int r = 0; r < rows; r++) {
 			const float *v = (const float *)x[r] + c;
 
@@ -316,9 +353,11 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 		const byte *at = w + c * size;
 		vf a = half ? vf_half(at) : vf_load((const float *)(const void *)at);
 
+		UNROLL
 		for (int r = 0; r < rows; r++)
 			even[r] = vf_fma(a, vf_set1(((const float *)x[r])[c]), even[r]);
 	}
+	UNROLL
 	for (int r = 0; r < rows; r++)
 		out[r] = vf_add(even[r], odd[r]);
 }
@@ -335,6 +374,7 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 #define FLOAT_TILE(rows, half)                                                                     \
 	do {                                                                                       \
 		float_tile(at, m->cols, half, x + r, rows, out);                                   \
+		UNROLL                                                                             \
 		for (int i = 0; i < (rows); i++)                                                   \
 			vf_store_n(y + (r + i) * ldy, out[i], lanes);                              \
 	} while (0)
