@@ -9,6 +9,8 @@
 
 #include "engine/cpu/isa.h"
 
+#define AHEAD 4096 /* bytes that streaming weights are fetched ahead */
+
 #define INLINE static inline __attribute__((always_inline))
 
 typedef unsigned char byte;
@@ -163,6 +165,10 @@ INLINE void int_tile(struct shape f, const struct cpu_mat *m, const byte *panel,
 	for (int r = 0; r < rows; r++)
 		sum[r] = vf_zero();
 	for (uint32_t g = 0; g < m->groups; g++) {
+		/* Weights stream: the hardware alone looks too short a way ahead, and not across pages. */
+		UNROLL
+		for (int v = 0; v < f.bits + f.high; v++)
+			__builtin_prefetch(panel + (size_t)g * f.bits * 64 + 64 * v + AHEAD);
 		unpack(f, panel + (size_t)g * f.bits * 64,
 		       panel + m->high + (size_t)g * f.high * 64, w);
 		unpack_scales(f, m, panel, g, scale, min);
