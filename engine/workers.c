@@ -1,11 +1,16 @@
 /*
- * Work is a counter that everybody takes the next task from. A round begins when the caller raises
- * `round` under the lock and ends when every worker that joined has left: `joined` counts those
- * inside, so no worker can still hold an old round's task while a new one is set up.
+ * Work is a counter that everybody takes the next task from. `state` holds the round's number, whether
+ * workers may still join it, and how many are inside. The caller opens a round after it has written
+ * what to do, works along, and closes the round in the moment nobody is inside: so no worker can see
+ * one round's tasks with another's arguments, and none that is late is waited for.
+ *
+ * The rounds of a step follow each other within microseconds, so a worker looks for the next one for a
+ * while before it goes to sleep; waking it takes longer than most rounds.
  */
 #include "engine/workers.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,24 +18,36 @@
 
 #include "base/mem.h"
 
+#define INSIDE UINT64_C(0xffff) /* of state: workers that have joined */
+#define OPEN   UINT64_C(0x10000)
+#define ROUND  UINT64_C(0x20000) /* one round */
+#define SPINS  2000u		 /* looks before sleeping: some 30 to 100 microseconds */
+
 struct eng_workers {
-	pthread_mutex_t lock;
-	pthread_cond_t start, idle;
-	uint64_t round;	 /* lock */
-	uint32_t joined; /* lock */
-	bool stop;	 /* lock */
+	_Atomic uint64_t state;
+	atomic_size_t next;
 	void (*task)(void *arg, size_t i, uint32_t worker);
 	void *arg;
 	size_t tasks;
-	atomic_size_t next;
 	uint32_t threads;
 	uint32_t started;
+	pthread_mutex_t lock;
+	pthread_cond_t start;
+	atomic_uint sleepers; /* changed under the lock */
+	atomic_bool stop;     /* set under the lock */
 	struct member {
 		pthread_t thread;
 		struct eng_workers *workers;
 		uint32_t number;
 	} members[]; // [threads - 1]
 };
+
+static void relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
 
 static void work(struct eng_workers *w, uint32_t number)
 {
@@ -40,27 +57,54 @@ static void work(struct eng_workers *w, uint32_t number)
 		w->task(w->arg, i, number);
 }
 
+/* Steps inside an open round that is not `seen`. */
+static bool join(struct eng_workers *w, uint64_t *seen)
+{
+	uint64_t s = atomic_load_explicit(&w->state, memory_order_relaxed);
+
+	while ((s & OPEN) && s / ROUND != *seen) {
+		if (atomic_compare_exchange_weak_explicit(
+			    &w->state, &s, s + 1, memory_order_acquire, memory_order_relaxed)) {
+			*seen = s / ROUND;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Sleeps until there is a round to join or the end. */
+static bool join_sleeping(struct eng_workers *w, uint64_t *seen)
+{
+	bool joined = false;
+
+	pthread_mutex_lock(&w->lock);
+	atomic_fetch_add(&w->sleepers, 1);
+	/* Both sides are sequentially consistent: either this look sees the new round, or its opener
+	 * sees a sleeper and comes for the lock. */
+	atomic_thread_fence(memory_order_seq_cst);
+	while (!atomic_load(&w->stop) && !(joined = join(w, seen)))
+		pthread_cond_wait(&w->start, &w->lock);
+	atomic_fetch_sub(&w->sleepers, 1);
+	pthread_mutex_unlock(&w->lock);
+	return joined;
+}
+
 static void *member_main(void *arg)
 {
 	struct member *m = arg;
 	struct eng_workers *w = m->workers;
 	uint64_t seen = 0;
+	bool joined;
 
-	pthread_mutex_lock(&w->lock);
-	for (;;) {
-		while (!w->stop && w->round == seen)
-			pthread_cond_wait(&w->start, &w->lock);
-		if (w->stop)
-			break;
-		seen = w->round;
-		w->joined++;
-		pthread_mutex_unlock(&w->lock);
+	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
+		joined = false;
+		for (unsigned i = 0; i < SPINS && !(joined = join(w, &seen)); i++)
+			relax();
+		if (!joined && !join_sleeping(w, &seen))
+			continue;
 		work(w, m->number);
-		pthread_mutex_lock(&w->lock);
-		if (--w->joined == 0)
-			pthread_cond_signal(&w->idle);
+		atomic_fetch_sub_explicit(&w->state, 1, memory_order_release);
 	}
-	pthread_mutex_unlock(&w->lock);
 	return NULL;
 }
 
@@ -94,7 +138,6 @@ int eng_workers_open(uint32_t threads, struct eng_workers **out, struct lt_err *
 	w->threads = threads;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->start, NULL);
-	pthread_cond_init(&w->idle, NULL);
 	if (!start_members(w)) {
 		eng_workers_close(w);
 		return lt_fail(err, LT_ENOMEM, "can't start %u threads; fewer may work", threads);
@@ -108,12 +151,11 @@ void eng_workers_close(struct eng_workers *w)
 	if (!w)
 		return;
 	pthread_mutex_lock(&w->lock);
-	w->stop = true;
+	atomic_store(&w->stop, true);
 	pthread_cond_broadcast(&w->start);
 	pthread_mutex_unlock(&w->lock);
 	for (uint32_t i = 0; i < w->started; i++)
 		pthread_join(w->members[i].thread, NULL);
-	pthread_cond_destroy(&w->idle);
 	pthread_cond_destroy(&w->start);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
@@ -122,25 +164,34 @@ void eng_workers_close(struct eng_workers *w)
 void eng_workers_run(struct eng_workers *w, size_t tasks,
 		     void (*task)(void *arg, size_t i, uint32_t worker), void *arg)
 {
+	uint64_t s;
+
 	if (w->started == 0 || tasks < 2) {
 		for (size_t i = 0; i < tasks; i++)
 			task(arg, i, 0);
 		return;
 	}
-	pthread_mutex_lock(&w->lock);
-	/* One that slept through the last round may be looking at it only now. */
-	while (w->joined > 0)
-		pthread_cond_wait(&w->idle, &w->lock);
 	w->task = task;
 	w->arg = arg;
 	w->tasks = tasks;
 	atomic_store_explicit(&w->next, 0, memory_order_relaxed);
-	w->round++;
-	pthread_cond_broadcast(&w->start);
-	pthread_mutex_unlock(&w->lock);
+	s = atomic_load_explicit(&w->state, memory_order_relaxed);
+	atomic_store(&w->state, (s / ROUND + 1) * ROUND | OPEN);
+	if (atomic_load(&w->sleepers) > 0) {
+		pthread_mutex_lock(&w->lock);
+		pthread_cond_broadcast(&w->start);
+		pthread_mutex_unlock(&w->lock);
+	}
 	work(w, 0);
-	pthread_mutex_lock(&w->lock);
-	while (w->joined > 0)
-		pthread_cond_wait(&w->idle, &w->lock);
-	pthread_mutex_unlock(&w->lock);
+	/* A worker may have lost its processor inside: then give it this one. */
+	for (unsigned i = 0;; i++) {
+		s = atomic_load_explicit(&w->state, memory_order_relaxed) & ~INSIDE;
+		if (atomic_compare_exchange_weak_explicit(
+			    &w->state, &s, s & ~OPEN, memory_order_acquire, memory_order_relaxed))
+			break;
+		if (i < SPINS)
+			relax();
+		else
+			sched_yield();
+	}
 }
