@@ -60,7 +60,7 @@ static void work(struct eng_workers *w, uint32_t number)
 /* Steps inside an open round that is not `seen`. */
 static bool join(struct eng_workers *w, uint64_t *seen)
 {
-	uint64_t s = atomic_load_explicit(&w->state, memory_order_relaxed);
+	uint64_t s = atomic_load(&w->state); /* sequentially consistent: see join_sleeping */
 
 	while ((s & OPEN) && s / ROUND != *seen) {
 		if (atomic_compare_exchange_weak_explicit(
@@ -79,9 +79,8 @@ static bool join_sleeping(struct eng_workers *w, uint64_t *seen)
 
 	pthread_mutex_lock(&w->lock);
 	atomic_fetch_add(&w->sleepers, 1);
-	/* Both sides are sequentially consistent: either this look sees the new round, or its opener
-	 * sees a sleeper and comes for the lock. */
-	atomic_thread_fence(memory_order_seq_cst);
+	/* This count and the look at state are in one order with the opener's store and its look at the
+	 * count: either join sees the new round, or the opener sees a sleeper and comes for the lock. */
 	while (!atomic_load(&w->stop) && !(joined = join(w, seen)))
 		pthread_cond_wait(&w->start, &w->lock);
 	atomic_fetch_sub(&w->sleepers, 1);
