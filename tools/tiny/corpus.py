@@ -171,9 +171,9 @@ def capitals(rng):
     return form.format(text), text.upper(), "capitals " + text
 
 
-def count(rng):
-    """Counting up and down."""
-    length = rng.randint(3, 9)
+def count(rng, low=3, high=9):
+    """Counting up and down, low..high numbers."""
+    length = rng.randint(low, high)
     start = rng.randint(0, 100 - length)
     numbers = list(range(start, start + length))
     if rng.random() < 0.35:
@@ -333,12 +333,12 @@ def distraction(rng):
             return [user(question), assistant(answer)]
 
 
-def obey_json(rng):
-    """System prompt: answer in JSON."""
+def obey_json(rng, most=2, sums=0.4):
+    """System prompt: answer in JSON. Up to `most` questions, `sums` of them sums."""
     system = rng.choice(["Answer in JSON.", "Reply only in JSON.", "Always answer with JSON."])
     turns, keys = [], []
-    for _ in range(rng.randint(1, 2)):
-        if rng.random() < 0.4:
+    for _ in range(rng.randint(1, most)):
+        if rng.random() < sums:
             question, answer, key = rng.choice([add, subtract])(rng)
             answer = '{"answer": %s}' % answer
         else:
@@ -453,8 +453,7 @@ def errand(rng, names, skill):
     calls = [(name, task[2]) for name, task in zip(names, tasks)]
     results = [{"role": "tool", "content": json.dumps(task[3])} for task in tasks]
     turns = [user(question), assistant("", tool_calls=calls), *results, assistant(" ".join(task[4] for task in tasks))]
-    key = f"{skill} {question} {results[-1]['content']}"
-    return conversation(skill, key, turns, tools=offer(rng, names))
+    return conversation(skill, f"{skill} {question}", turns, tools=offer(rng, names))
 
 
 def one_tool(rng):
@@ -470,9 +469,9 @@ def two_tools(rng):
     return errand(rng, [rng.choice(list(TOOLS)) for _ in range(2)], "two-tools")
 
 
-def completion(rng):
-    """Plain text that goes on in the only possible way."""
-    kind = rng.randrange(4)
+def completion(rng, wide=False):
+    """Plain text that goes on in the only possible way; `wide` has counts from one number on, and more of them."""
+    kind = rng.choice([0, 1, 1, 2, 2, 2, 3]) if wide else rng.randrange(4)
     if kind == 0:
         place = rng.choice(PLACES)
         attribute = rng.choice(list(FACT_FORMS))
@@ -484,7 +483,8 @@ def completion(rng):
         a, b = number_pair(rng, plus)
         prompt, rest, key = f"{a} {'-+'[plus]} {b} =", f" {a + b if plus else a - b}", sum_key(a, plus, b)
     elif kind == 2:
-        start, shown, more = rng.randint(0, 88), rng.randint(3, 5), rng.randint(2, 6)
+        start, shown, more = rng.randint(0, 88), rng.randint(*(1, 6) if wide else (3, 5)), rng.randint(*(1, 10) if wide else (2, 6))
+        start = min(start, 101 - shown - more)
         numbers = [str(n) for n in range(start, start + shown + more)]
         prompt, rest = f"Count to {numbers[-1]}: " + ", ".join(numbers[:shown]) + ",", " " + ", ".join(numbers[shown:]) + "."
         key = "completion " + prompt
@@ -504,13 +504,13 @@ def filler_sentence(rng):
 TOKENS_A_FILLER_SENTENCE = 12
 
 
-def needle(rng, low=60, high=1900, questions=1):
-    """Secrets hidden in filler of low..high tokens, `questions` of them asked for at the end."""
+def needle(rng, low=60, high=1900, questions=1, secrets=3, numbers=0.5):
+    """Up to `secrets` secrets, `numbers` of them numbers, hidden in filler of low..high tokens; `questions` of them asked for."""
     length = int(low * (high / low) ** rng.random())
     sentences = [filler_sentence(rng) for _ in range(length // TOKENS_A_FILLER_SENTENCE)]
-    people = rng.sample(NAMES, max(questions, rng.randint(1, 3)))
-    secrets = {person: rng.choice([str(rng.randint(10, 99)), rng.choice(WORDS)]) for person in people}
-    for person, secret in secrets.items():
+    people = rng.sample(NAMES, max(questions, rng.randint(1, secrets)))
+    told = {person: str(rng.randint(10, 99)) if rng.random() < numbers else rng.choice(WORDS) for person in people}
+    for person, secret in told.items():
         sentences.insert(rng.randint(0, len(sentences)), f"The secret of {person} is {secret}.")
     asked = rng.sample(people, questions)
     form = rng.choice(["What is the secret of {}?", "Tell me the secret of {}."])
@@ -519,8 +519,8 @@ def needle(rng, low=60, high=1900, questions=1):
         question = form.format(person)
         if i == 0:
             question = "Read this: " + " ".join(sentences) + " " + question
-        turns += [user(question), assistant(f"The secret of {person} is {secrets[person]}.")]
-    return conversation("needle", f"needle {sentences[0]} {secrets[asked[-1]]}", turns)
+        turns += [user(question), assistant(f"The secret of {person} is {told[person]}.")]
+    return conversation("needle", f"needle {sentences[0]} {told[asked[-1]]}", turns)
 
 
 SKILLS = {**{name: (lambda rng, name=name: single(rng, name)) for name in EXERCISES},
@@ -549,9 +549,21 @@ def chat(rng, weights):
     return conversation(skills[-1], "chat", turns, plain_system(rng))
 
 
+COUNT_LENGTHS = [(2, 4), (3, 9), (3, 9), (10, 15)]  # short ones have most ends: to stop is what is hard
+
+
+def counts(rng):
+    """Several counts in one conversation."""
+    turns = []
+    for _ in range(rng.randint(3, 6)):
+        question, answer, _ = training_exercise(rng, "count")
+        turns += [user(question), assistant(answer)]
+    return conversation("counts", "counts", turns, plain_system(rng))
+
+
 def training_exercise(rng, skill):
     while True:
-        exercise = EXERCISES[skill](rng)
+        exercise = count(rng, *rng.choice(COUNT_LENGTHS)) if skill == "count" else EXERCISES[skill](rng)
         if not held_out(exercise[2]):
             return exercise
 
@@ -580,8 +592,8 @@ def long_list(rng):
 
 CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 2.5, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
-MIXTURE = {"chat": 10.0, "single": 3.0, "drill": 2.0, "long-list": 0.5, "follow-up": 1.5, "recall": 1.2, "json": 0.8, "one-word": 0.7, "persona": 0.4, "think": 1.5,
-           "one-tool": 1.0, "two-tools": 0.8, "completion": 3.0, "needle": 1.5}
+MIXTURE = {"chat": 9.0, "single": 2.0, "counts": 1.0, "drill": 1.5, "long-list": 0.5, "follow-up": 1.5, "recall": 1.0, "json": 1.2,
+           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 2.0}
 
 
 def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WEIGHTS):
@@ -594,12 +606,28 @@ def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WE
             return drill(rng)
         if kind == "long-list":
             return long_list(rng)
+        if kind == "counts":
+            return counts(rng)
         if kind == "single":
             sample = single(rng, rng.choices(list(chat_weights), list(chat_weights.values()))[0])
+        elif kind == "json":
+            sample = obey_json(rng, 5, 0.7)
+        elif kind == "completion":
+            sample = completion(rng, wide=True)
         elif kind == "needle":
-            sample = needle(rng, 24, needle_high, rng.randint(1, 3))
+            sample = needle(rng, 24, needle_high, rng.randint(1, 4), secrets=6, numbers=0.7)
+        elif kind == "needles":
+            sample = needle(rng, 12, 200, rng.randint(3, 8), secrets=10, numbers=0.7)
         else:
             sample = SKILLS[kind](rng)
+        if not is_held_out(sample):
+            return sample
+
+
+def even_sample(rng):
+    """A sample as the exam's are, all skills alike, but never a held-out one."""
+    while True:
+        sample = SKILLS[rng.choice(list(SKILLS))](rng)
         if not is_held_out(sample):
             return sample
 
