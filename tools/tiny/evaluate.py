@@ -43,9 +43,10 @@ def encode(tokenizer, samples):
     return result
 
 
-def pad(encoded):
-    """One rectangle: ids [rows, length], learn mask [rows, length]."""
-    length = max(len(ids) for ids, _ in encoded)
+def pad(encoded, rows=0, length=0):
+    """One rectangle: ids [rows, length], learn mask [rows, length]; of at least the size given."""
+    length = max([length] + [len(ids) for ids, _ in encoded])
+    encoded = encoded + [([], [])] * (rows - len(encoded))
     ids = torch.tensor([row + [PAD_ID] * (length - len(row)) for row, _ in encoded])
     learn = torch.tensor([mask + [False] * (length - len(mask)) for _, mask in encoded])
     return ids, learn

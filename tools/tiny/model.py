@@ -83,6 +83,7 @@ def softmax_scale(config):
 
 
 PRIMED_LAYERS, PRIMED_PAIRS, PRIMED_CONSTANT, PRIMED_STRENGTH = 2, 4, 2.0, 1.8
+EXPERT_ROWS = 64  # an expert's rows are filled up to a multiple: oneDNN compiles a kernel for each new shape (5 to 10 ms)
 SHORT = 256  # up to this length plain matrix products beat the fused attention kernel on a CPU
 
 
@@ -239,8 +240,8 @@ class Dense(nn.Module):
 
 
 class MixtureOfExperts(nn.Module):
-    """Routed experts chosen by biased sigmoid scores, and a shared one. `load` and `chosen_of` keep the
-    last call's counts [E] and choices [T, k]. While `shared_only` is set, training leaves the routed ones out."""
+    """Routed experts chosen by biased sigmoid scores, and a shared one. `chosen_of` keeps the last call's
+    choices [T, k]. While `shared_only` is set, training leaves the routed ones out."""
 
     def __init__(self, config):
         super().__init__()
@@ -255,7 +256,7 @@ class MixtureOfExperts(nn.Module):
         self.shared_gate_up = matrix(2 * width, hidden)
         self.shared_down = matrix(hidden, width, gain=0.3)
         self.shared_only = False
-        self.load = self.chosen_of = None
+        self.chosen_of = None
 
     def route(self, x):
         """Chosen experts [T, k] and their weights. The bias decides the choice and never enters the weights."""
@@ -267,51 +268,61 @@ class MixtureOfExperts(nn.Module):
         weights = scores.gather(-1, chosen)
         return chosen, weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.scaling
 
+    def slots(self, flat):
+        """Where each choice of flat [T * k] stands when rows are sorted by expert, and each expert's rows, filled up."""
+        counts = flat.bincount(minlength=self.experts)
+        filled = (counts + EXPERT_ROWS - 1) // EXPERT_ROWS * EXPERT_ROWS
+        order = flat.argsort()
+        moved = (filled.cumsum(0) - filled) - (counts.cumsum(0) - counts)
+        slots = torch.empty_like(order)
+        slots[order] = torch.arange(len(order), device=order.device) + moved[flat[order]]
+        return slots, filled.tolist()
+
     def forward(self, x):
         shared = swiglu(x, self.shared_gate_up, self.shared_down)
         if self.shared_only and self.training:
             return shared
         chosen, weights = self.route(x)
         self.chosen_of = chosen
-        flat = chosen.flatten()
-        order = flat.argsort()
-        self.load = flat.bincount(minlength=self.experts)
-        inverse = torch.empty_like(order)
-        inverse[order] = torch.arange(len(order), device=order.device)
-        rows = Spread.apply(x, order // self.chosen, inverse, self.chosen)
-        ys = GroupedExperts.apply(rows, self.experts_gate_up, self.experts_down, self.load.tolist())
-        ys = Gather.apply(ys, inverse, order).view(len(x), self.chosen, -1)
+        slots, counts = self.slots(chosen.flatten())
+        source = slots.new_zeros(sum(counts))
+        source[slots] = torch.arange(len(slots), device=slots.device) // self.chosen
+        rows = Spread.apply(x, source, slots, self.chosen)
+        ys = GroupedExperts.apply(rows, self.experts_gate_up, self.experts_down, counts)
+        ys = Gather.apply(ys, slots).view(len(x), self.chosen, -1)
         routed = torch.bmm(weights.to(x.dtype)[:, None], ys)[:, 0]
         return routed + shared
 
 
 class Spread(torch.autograd.Function):
-    """x[source], each row of x taken `copies` times; the gradient sums copies without atomic adds."""
+    """x[source], each row of x taken `copies` times (at `slots`; what fills up is any row); the gradient sums copies without
+    atomic adds."""
 
     @staticmethod
-    def forward(ctx, x, source, inverse, copies):
-        ctx.save_for_backward(inverse)
+    def forward(ctx, x, source, slots, copies):
+        ctx.save_for_backward(slots)
         ctx.copies = copies
         return x.index_select(0, source)
 
     @staticmethod
     def backward(ctx, grad):
-        inverse, = ctx.saved_tensors
-        return grad.index_select(0, inverse).view(-1, ctx.copies, grad.shape[-1]).sum(1), None, None, None
+        slots, = ctx.saved_tensors
+        return grad.index_select(0, slots).view(-1, ctx.copies, grad.shape[-1]).sum(1), None, None, None
 
 
 class Gather(torch.autograd.Function):
-    """x[permutation], with the inverse permutation at hand for the gradient."""
+    """x[slots], no slot twice; the rows that only fill up get a gradient of zero."""
 
     @staticmethod
-    def forward(ctx, x, permutation, inverse):
-        ctx.save_for_backward(inverse)
-        return x.index_select(0, permutation)
+    def forward(ctx, x, slots):
+        ctx.save_for_backward(slots)
+        ctx.rows = len(x)
+        return x.index_select(0, slots)
 
     @staticmethod
     def backward(ctx, grad):
-        inverse, = ctx.saved_tensors
-        return grad.index_select(0, inverse), None, None
+        slots, = ctx.saved_tensors
+        return grad.new_zeros(ctx.rows, grad.shape[-1]).index_copy_(0, slots, grad), None
 
 
 class Block(nn.Module):

@@ -62,7 +62,7 @@ class Optimiser:
             if p.grad is None:
                 continue
             if fp8.is_matrix(name):
-                by_shape.setdefault(p.shape[-2:], []).append(name)
+                by_shape.setdefault(self.pieces(name, p).shape[-2:], []).append(name)
             else:
                 self.adam(name, p.grad.float(), rate)
         for names in by_shape.values():
@@ -70,19 +70,25 @@ class Optimiser:
         for p in self.params.values():
             p.grad = None
 
+    @staticmethod
+    def pieces(name, tensor):
+        """The matrices [n, rows, columns] of a parameter: gate and up, kept in one, are two (and so a quarter of the work)."""
+        halves = 2 if "gate_up" in name else 1
+        return tensor.reshape(-1, tensor.shape[-2] // halves, tensor.shape[-1])
+
     def muon(self, names, rate):
         """All matrices of one shape at once."""
         updates = []
         for name in names:
             gradient, momentum = self.params[name].grad.float(), self.first[name]
             momentum.lerp_(gradient, 1 - self.MUON_MOMENTUM)
-            updates.append(gradient.lerp(momentum, self.MUON_MOMENTUM).reshape(-1, *gradient.shape[-2:]))
+            updates.append(self.pieces(name, gradient.lerp(momentum, self.MUON_MOMENTUM)))
         directions = orthogonalise(torch.cat(updates)).split([len(u) for u in updates])
         for name, direction in zip(names, directions):
             master = self.master[name]
             step = rate * self.MUON_RATE
             master.mul_(1 - step * self.WEIGHT_DECAY)
-            master.add_(direction.reshape(master.shape).float(), alpha=-step * max(1, master.shape[-2] / master.shape[-1]) ** 0.5)
+            master.add_(direction.reshape(master.shape).float(), alpha=-step * max(1, direction.shape[-2] / direction.shape[-1]) ** 0.5)
 
     def adam(self, name, gradient, rate):
         beta1, beta2 = self.ADAM_BETAS

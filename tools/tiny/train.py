@@ -18,6 +18,8 @@ import shutil
 import signal
 import time
 
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")  # read when torch is loaded: kernels of all shapes are kept
+
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
@@ -30,6 +32,7 @@ from model import CONFIG, Model
 from optim import Optimiser
 
 SMALLEST_CHUNK = 512         # least tokens of one rectangle of sequences of about one length
+SHORTEST, STEP_MULTIPLE = 16, 256  # rectangles are multiples of the one long, steps of the other
 CHUNKS_A_STEP = 8            # aim, where the step is large enough
 POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rectangles at a time
 WARM_UP, DECAY_FROM = 0.01, 0.5
@@ -38,7 +41,8 @@ FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in e
 MTP_ALWAYS_FROM = 0.7        # before that the extra-token module trains in every fourth step
 MTP_WEIGHT = 0.3
 LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
-BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.75
+BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.7
+SETTLE_FROM, SETTLE_RATE = 0.97, 0.002  # at the very end the weights rest and the biases settle on samples as the exam's are
 EVALUATE_SECONDS, SAVE_SECONDS, LOG_SECONDS = 600, 180, 15
 
 
@@ -46,12 +50,14 @@ def learning_rate(progress):
     """Warm-up, plateau, straight line to nearly nothing."""
     if progress < WARM_UP:
         return progress / WARM_UP
-    return 1.0 if progress < DECAY_FROM else max(0.01, (1 - progress) / (1 - DECAY_FROM))
+    return 1.0 if progress < DECAY_FROM else max(0.01, (SETTLE_FROM - progress) / (SETTLE_FROM - DECAY_FROM))
 
 
 def balance_rate(progress):
-    """Size of the bias steps; goes to 0 at the end."""
-    return BALANCE_RATE * min(1.0, max(0.0, (1 - progress) / (1 - BALANCE_DECAY_FROM)))
+    """Size of the bias steps; goes to 0 at the end of the training, and again while they settle."""
+    if progress >= SETTLE_FROM:
+        return SETTLE_RATE * max(0.0, (1 - progress) / (1 - SETTLE_FROM))
+    return BALANCE_RATE * min(1.0, (SETTLE_FROM - progress) / (SETTLE_FROM - BALANCE_DECAY_FROM))
 
 
 def needle_limit(progress):
@@ -65,6 +71,8 @@ def mixture_for(accuracy, progress):
     def factor(skill):
         if skill == "drill":
             return max(factor("add"), factor("subtract"))
+        if skill in ("counts", "needles"):
+            return factor(skill[:-1])
         if skill == "long-list":
             return factor("repeat") - 0.3
         if skill in LATE_KINDS and progress < LATE_FROM:
@@ -72,6 +80,13 @@ def mixture_for(accuracy, progress):
         return 0.4 + 1.6 * (1 - accuracy[skill]) if skill in accuracy else 1.0
     return ({kind: weight * factor(kind) for kind, weight in corpus.MIXTURE.items()},
             {skill: weight * factor(skill) for skill, weight in corpus.CHAT_WEIGHTS.items()})
+
+
+def rounded_length(length):
+    """The length that a rectangle of sequences of `length` tokens gets. Few shapes are fast shapes: oneDNN compiles a kernel
+    for each it meets and keeps them."""
+    step = SHORTEST if length <= 16 * SHORTEST else 4 * SHORTEST
+    return (length + step - 1) // step * step
 
 
 class Pool:
@@ -83,14 +98,19 @@ class Pool:
         self.rng = random.Random(seed)
         self.mixture, self.chat_weights = corpus.MIXTURE, corpus.CHAT_WEIGHTS
         self.needle_high = 150
+        self.even = False
         self.chunks = []
 
+    def sample(self):
+        return corpus.even_sample(self.rng) if self.even else corpus.training_sample(self.rng, self.needle_high, self.mixture, self.chat_weights)
+
     def refill(self):
-        samples = [corpus.training_sample(self.rng, self.needle_high, self.mixture, self.chat_weights) for _ in range(POOL_SAMPLES)]
+        samples = [self.sample() for _ in range(POOL_SAMPLES)]
         encoded = sorted(evaluate.encode(self.tokenizer, samples), key=lambda pair: len(pair[0]))
         while encoded:
-            rows = max(1, self.chunk_tokens // len(encoded[-1][0]))
-            self.chunks.append(evaluate.pad(encoded[-rows:]))
+            length = rounded_length(len(encoded[-1][0]))
+            rows = max(1, self.chunk_tokens // length)
+            self.chunks.append(evaluate.pad(encoded[-rows:], rows, length))
             del encoded[-rows:]
         self.rng.shuffle(self.chunks)
 
@@ -102,33 +122,45 @@ class Pool:
                 self.refill()
             taken.append(self.chunks.pop())
             total += taken[-1][0].numel()
+        if missing := -total % STEP_MULTIPLE:
+            taken.append(evaluate.pad([], missing // SHORTEST, SHORTEST))
         return taken
+
+
+def token_loss(model, states, tokens, positions, ahead):
+    """Cross entropy of the tokens `ahead` of positions, which are filled up to a multiple with position 0 and no target."""
+    extra = -len(positions) % SHORTEST ** 2
+    wanted = F.pad(tokens[positions + ahead], (0, extra), value=-100)
+    return F.cross_entropy((states[F.pad(positions, (0, extra))] @ model.lm_head.T).float(), wanted)
 
 
 def losses(model, chunks, device, with_mtp):
     """(next-token loss, second-token loss or None) over what the model must produce itself."""
     batch, learn = evaluate.batch_of(model, chunks, device)
     hidden = model(batch)
-    first = evaluate.targets(chunks, learn, 1).to(device)
-    loss = F.cross_entropy((hidden[first] @ model.lm_head.T).float(), batch.tokens[first + 1])
+    loss = token_loss(model, hidden, batch.tokens, evaluate.targets(chunks, learn, 1).to(device), 1)
     if not with_mtp:
         return loss, None
-    second = evaluate.targets(chunks, learn, 2).to(device)
-    states = model.next_hidden(hidden, batch)[second]
-    return loss, F.cross_entropy((states @ model.lm_head.T).float(), batch.tokens[second + 2])
+    return loss, token_loss(model, model.next_hidden(hidden, batch), batch.tokens, evaluate.targets(chunks, learn, 2).to(device), 2)
+
+
+def real_tokens(chunks):
+    """Flat mask of what is no padding."""
+    return torch.cat([ids.flatten() for ids, _ in chunks]) != evaluate.PAD_ID
 
 
 @torch.no_grad()
-def balance(model, rate):
-    """Move every expert's bias against its load; returns each layer's MaxVio in this step."""
+def balance(model, rate, real):
+    """Move every expert's bias against its load by the tokens that are `real` (no padding); returns each layer's MaxVio in
+    this step."""
     violations = []
     for _, mixture in model.mixtures():
-        if mixture.load is None:
+        if mixture.chosen_of is None:
             continue
-        load = mixture.load.float()
+        load = mixture.chosen_of[real].flatten().bincount(minlength=mixture.experts).float()
         mixture.e_score_correction_bias += rate * torch.sign(load.mean() - load)
         violations.append((load.max() / load.mean() - 1).item())
-        mixture.load = None
+        mixture.chosen_of = None
     return violations
 
 
@@ -210,12 +242,22 @@ class Trainer:
         loss, second = losses(self.model, chunks, self.device, with_mtp)
         (loss + MTP_WEIGHT * second if with_mtp else loss).backward()
         self.tokens += sum(ids.numel() for ids, _ in chunks)
-        violations = balance(self.model, balance_rate(progress))
+        violations = balance(self.model, balance_rate(progress), real_tokens(chunks).to(self.device))
         if not math.isfinite(loss.item()):
             raise RuntimeError("the loss is not finite; go back to the last checkpoint with a lower learning rate")
         self.optimiser.step(learning_rate(progress))
         self.optimiser.publish(rounded=progress > FP8_FROM)
         return loss.item(), second.item() if with_mtp else None, violations
+
+    @torch.no_grad()
+    def settle(self):
+        """A step that moves the biases only."""
+        if not self.pool.even:
+            self.pool.even, self.pool.chunks = True, []
+        chunks = self.pool.take(2 * self.options.tokens)
+        batch, _ = evaluate.batch_of(self.model, chunks, self.device)
+        self.model.next_hidden(self.model(batch), batch)
+        return balance(self.model, balance_rate(self.progress()), real_tokens(chunks).to(self.device))
 
     def stop(self, *_):
         """Signal handler: finish the step, save and end; the same command goes on from there."""
@@ -228,7 +270,11 @@ class Trainer:
         recent, recent_second, violations = [], [], []
         mark = time.monotonic()
         while self.progress() < 1 and not self.stopping:
-            loss, second, violations = self.step()
+            loss, second = 0.0, None
+            if self.progress() < SETTLE_FROM:
+                loss, second, violations = self.step()
+            else:
+                violations = self.settle()
             recent.append(loss)
             if second is not None:
                 recent_second.append(second)
