@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "tools/ctl-machine.h"
 #include "tools/ctl-run.h"
 #include "tools/ctl.h"
 
@@ -28,6 +29,7 @@ struct bench {
 	uint32_t prompt, generate, repeats;
 	struct list batches, depths;
 	bool json;
+	bool machine;
 	bool first; /* of the JSON array */
 	uint32_t rows, max_batch, tokens;
 	int32_t *ids;		// [max_batch, tokens]
@@ -38,14 +40,16 @@ struct bench {
 
 static void usage(FILE *out)
 {
-	fputs("usage: latentctl bench MODEL [OPTION...]\n\n"
+	fputs("usage: latentctl bench MODEL [OPTION...]\n"
+	      "       latentctl bench --machine [--threads N] [--json]\n\n"
 	      "Speed of prompts, decoding, batched decoding and decoding at depth.\n\n"
 	      "  -p N                tokens of a prompt (default 512; 0: leave out)\n"
 	      "  -n N                tokens to generate (default 64; 0: leave out)\n"
 	      "  -b N,...            sequences at once (default 1,8,32)\n"
 	      "  -d N,...            tokens in the cache beforehand (default 0)\n"
 	      "  -r N                repetitions (default 5)\n"
-	      "  --json              an array of objects\n" //
+	      "  --machine           no model: what the machine can do at most\n"
+	      "  --json              an array of objects (one object with --machine)\n" //
 	      CTL_RUN_HELP("bf16 (default) or f32") "  -h, --help\n",
 	      out);
 }
@@ -87,6 +91,7 @@ static uint32_t max_of(const struct list *l)
 static int parse(struct bench *b, int argc, char **argv)
 {
 	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+						{"machine", no_argument, NULL, 'm'},
 						{"help", no_argument, NULL, 'h'},
 						CTL_RUN_OPTIONS,
 						{NULL, 0, NULL, 0}};
@@ -103,6 +108,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		switch (opt) {
 		case 'h': usage(stdout); return CTL_OK;
 		case 'j': b->json = true; break;
+		case 'm': b->machine = true; break;
 		case 'p': ok = ctl_number("bench", "-p", optarg, 0, CTL_MAX_IDS, &b->prompt); break;
 		case 'n':
 			ok = ctl_number("bench", "-n", optarg, 0, CTL_MAX_IDS, &b->generate);
@@ -116,7 +122,9 @@ static int parse(struct bench *b, int argc, char **argv)
 		default: rc = ctl_run_option(&b->run, opt, optarg); ok = rc == 0;
 		}
 	}
-	if (ok && optind + 1 == argc) {
+	if (ok && b->machine && optind == argc)
+		return ctl_machine(b->run.opts.threads, b->json);
+	if (ok && !b->machine && optind + 1 == argc) {
 		b->model = argv[optind];
 		return -1;
 	}
