@@ -41,7 +41,7 @@ struct bench {
 static void usage(FILE *out)
 {
 	fputs("usage: latentctl bench MODEL [OPTION...]\n"
-	      "       latentctl bench --machine [--threads N] [--json]\n\n"
+	      "       latentctl bench --machine [--threads N] [--isa I] [-r N] [--json]\n\n"
 	      "Speed of prompts, decoding, batched decoding and decoding at depth.\n\n"
 	      "  -p N                tokens of a prompt (default 512; 0: leave out)\n"
 	      "  -n N                tokens to generate (default 64; 0: leave out)\n"
@@ -123,7 +123,7 @@ static int parse(struct bench *b, int argc, char **argv)
 		}
 	}
 	if (ok && b->machine && optind == argc)
-		return ctl_machine(b->run.opts.threads, b->json);
+		return ctl_machine(b->run.opts.threads, b->run.opts.isa, b->repeats, b->json);
 	if (ok && !b->machine && optind + 1 == argc) {
 		b->model = argv[optind];
 		return -1;

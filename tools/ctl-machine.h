@@ -7,9 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Measures with one thread and with `threads` (0: one a core), prints a table or a JSON object.
- * Takes some seconds. CTL_OK or CTL_FAIL (said). */
-int ctl_machine(uint32_t threads, bool json);
+#define CTL_STREAMS 8u /* places read at once; see ctl_read_all */
+
+/* Measures with one thread and with `threads` (0: one a core), with instructions up to `isa`'s (NULL
+ * or "auto": all that there are), prints a table or a JSON object. Takes about a second a repetition.
+ * CTL_OK, CTL_USAGE or CTL_FAIL (said). */
+int ctl_machine(uint32_t threads, const char *isa, uint32_t repeats, bool json);
 
 /* One inner loop. `run` does n rounds on data [bytes] (NULL for arithmetic) and returns something
  * that depends on the result, so that no compiler can leave the work out. */
@@ -20,10 +23,12 @@ struct ctl_peak {
 	int (*run)(uint64_t n);
 };
 
-/* Those that this CPU runs (asked by cpuid), *n of them. */
-const struct ctl_peak *ctl_peaks(uint32_t *n);
+/* Those that this CPU runs (asked by cpuid) and `isa` allows, *n of them; NULL if it does not run
+ * `isa`, or there is none of that name. To be called before threads are started. */
+const struct ctl_peak *ctl_peaks(const char *isa, uint32_t *n);
 
-/* Reads data [bytes, a multiple of 4096, aligned to 64] once; the widest loads that the CPU has. */
+/* Reads data [bytes, a multiple of CTL_STREAMS * 256, aligned to 64] once, with the widest loads
+ * that ctl_peaks found. */
 int ctl_read_all(const void *data, uint64_t bytes);
 
 #endif
