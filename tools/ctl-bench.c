@@ -1,6 +1,7 @@
 /*
  * latentctl bench: how fast a model runs here. Prompts of random ids; every figure is the median of
- * several repetitions, with the lowest and highest beside it.
+ * several repetitions, with the lowest and highest beside it. Each test runs once unmeasured, to have
+ * memory and caches warm and to count what it reads and computes.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "tools/ctl-cost.h"
 #include "tools/ctl-machine.h"
 #include "tools/ctl-run.h"
 #include "tools/ctl.h"
@@ -36,13 +38,17 @@ struct bench {
 	uint32_t **blocks;	// [max_batch] tables
 	struct eng_span *spans; // [max_batch]
 	double *seconds;	// [repeats]
+	struct ctl_cost cost;
+	bool costed; /* false: the backend has no weights */
+	bool count;  /* this repetition's steps */
 };
 
 static void usage(FILE *out)
 {
 	fputs("usage: latentctl bench MODEL [OPTION...]\n"
 	      "       latentctl bench --machine [--threads N] [--isa I] [-r N] [--json]\n\n"
-	      "Speed of prompts, decoding, batched decoding and decoding at depth.\n\n"
+	      "Speed of prompts, decoding, batched decoding and decoding at depth. GB/s are the bytes\n"
+	      "of the file's matrices that the steps touch and of the cache; Gop/s their operations.\n\n"
 	      "  -p N                tokens of a prompt (default 512; 0: leave out)\n"
 	      "  -n N                tokens to generate (default 64; 0: leave out)\n"
 	      "  -b N,...            sequences at once (default 1,8,32)\n"
@@ -158,6 +164,11 @@ static int start(struct bench *b)
 		fputs("latentctl bench: out of memory\n", stderr);
 		return CTL_FAIL;
 	}
+	b->costed = eng_needs_weights(b->run.opts.backend);
+	if (b->costed && ctl_cost_init(&b->cost, b->run.model, b->run.engine) != 0) {
+		fputs("latentctl bench: out of memory\n", stderr);
+		return CTL_FAIL;
+	}
 	vocab = eng_info(b->run.engine)->vocab;
 	for (size_t i = 0; i < (size_t)b->max_batch * b->tokens; i++) {
 		random = random * 1664525u + 1013904223u; /* Numerical Recipes' generator */
@@ -180,6 +191,7 @@ static void finish(struct bench *b)
 	free(b->spans);
 	free(b->seconds);
 	free(b->ids);
+	ctl_cost_fini(&b->cost);
 	ctl_run_close(&b->run);
 }
 
@@ -189,7 +201,13 @@ static int step(struct bench *b, size_t n_spans)
 	struct lt_err err = {0};
 	struct eng_out out;
 
-	return eng_step(b->run.engine, &batch, &out, &err) == 0 ? CTL_OK : ctl_fail("bench", &err);
+	if (b->count)
+		ctl_cost_begin(&b->cost);
+	if (eng_step(b->run.engine, &batch, &out, &err) != 0)
+		return ctl_fail("bench", &err);
+	if (b->count)
+		ctl_cost_end(&b->cost, b->spans, n_spans);
+	return CTL_OK;
 }
 
 /* Runs the first n tokens of sequence i as a prompt. */
@@ -233,44 +251,91 @@ static int by_size(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* GB/s and Gop/s as text, or `none` for a backend without weights. */
+static void rates_text(const struct bench *b, double seconds, const char *none, char gb[24],
+		       char gop[24])
+{
+	snprintf(gb, 24, "%s", none);
+	snprintf(gop, 24, "%s", none);
+	if (b->costed) {
+		snprintf(gb, 24, b->json ? "%.6g" : "%.1f", (double)b->cost.bytes / seconds / 1e9);
+		snprintf(gop, 24, b->json ? "%.6g" : "%.1f", b->cost.ops / seconds / 1e9);
+	}
+}
+
 /* Sorts b->seconds and prints one line: `tokens` a repetition in `steps` steps. */
 static void report(struct bench *b, const char *test, uint32_t batch, uint32_t depth,
 		   uint32_t tokens, uint32_t steps)
 {
 	double median, rate, low, high;
+	char gb[24], gop[24];
 
 	qsort(b->seconds, b->repeats, sizeof(double), by_size);
 	median = (b->seconds[(b->repeats - 1) / 2] + b->seconds[b->repeats / 2]) / 2;
 	rate = tokens / median;
 	high = tokens / b->seconds[0];
 	low = tokens / b->seconds[b->repeats - 1];
+	rates_text(b, median, b->json ? "null" : "-", gb, gop);
 	if (b->json) {
 		printf("%s\n {\"test\":\"%s\",\"batch\":%u,\"depth\":%u,\"tokens\":%u,"
 		       "\"repetitions\":%u,\"tokens_per_second\":%.6g,\"lowest\":%.6g,"
-		       "\"highest\":%.6g,\"step_ms\":%.6g}",
+		       "\"highest\":%.6g,\"step_ms\":%.6g,\"gb_per_second\":%s,"
+		       "\"gop_per_second\":%s}",
 		       b->first ? "[" : ",", test, batch, depth, tokens, b->repeats, rate, low,
-		       high, median / steps * 1e3);
+		       high, median / steps * 1e3, gb, gop);
 	} else {
 		if (b->first)
-			printf("%-7s %6s %8s %8s %12s %24s %10s\n", "test", "batch", "depth",
-			       "tokens", "tokens/s", "(lowest .. highest)", "ms/step");
-		printf("%-7s %6u %8u %8u %12.1f %11.1f .. %9.1f %10.3f\n", test, batch, depth,
-		       tokens, rate, low, high, median / steps * 1e3);
+			printf("%-7s %6s %8s %8s %12s %24s %10s %8s %8s\n", "test", "batch",
+			       "depth", "tokens", "tokens/s", "(lowest .. highest)", "ms/step",
+			       "GB/s", "Gop/s");
+		printf("%-7s %6u %8u %8u %12.1f %11.1f .. %9.1f %10.3f %8s %8s\n", test, batch,
+		       depth, tokens, rate, low, high, median / steps * 1e3, gb, gop);
 	}
 	b->first = false;
 	fflush(stdout);
 }
 
+/* One repetition; the first, numbered 0, is counted and not measured. */
+static int repeat(struct bench *b, uint32_t r, int (*run)(struct bench *, uint32_t, uint32_t),
+		  uint32_t batch, uint32_t depth)
+{
+	uint64_t begin;
+	int rc;
+
+	if (r == 0) {
+		b->cost.bytes = 0;
+		b->cost.ops = 0;
+		b->count = b->costed;
+	}
+	begin = lt_clock_ns();
+	rc = run(b, batch, depth);
+	if (r > 0)
+		b->seconds[r - 1] = (double)(lt_clock_ns() - begin) / 1e9;
+	b->count = false;
+	return rc;
+}
+
+static int run_prompt(struct bench *b, uint32_t batch, uint32_t depth)
+{
+	(void)batch;
+	(void)depth;
+	return prefill(b, 0, b->prompt);
+}
+
+static int run_decode(struct bench *b, uint32_t batch, uint32_t depth)
+{
+	for (uint32_t t = 0; t < b->generate; t++) {
+		if (decode(b, batch, depth + t) != CTL_OK)
+			return CTL_FAIL;
+	}
+	return CTL_OK;
+}
+
 static int bench_prompt(struct bench *b)
 {
-	/* Once unmeasured, so that memory is there and caches are warm. */
 	for (uint32_t r = 0; r <= b->repeats; r++) {
-		uint64_t begin = lt_clock_ns();
-
-		if (prefill(b, 0, b->prompt) != CTL_OK)
+		if (repeat(b, r, run_prompt, 1, 0) != CTL_OK)
 			return CTL_FAIL;
-		if (r > 0)
-			b->seconds[r - 1] = (double)(lt_clock_ns() - begin) / 1e9;
 	}
 	report(b, "prompt", 1, 0, b->prompt, 1);
 	return CTL_OK;
@@ -282,17 +347,9 @@ static int bench_decode(struct bench *b, uint32_t batch, uint32_t depth)
 		if (prefill(b, i, depth) != CTL_OK)
 			return CTL_FAIL;
 	}
-	for (uint32_t r = 0; r < b->repeats; r++) {
-		uint64_t begin;
-
-		if (decode(b, batch, depth) != CTL_OK)
+	for (uint32_t r = 0; r <= b->repeats; r++) {
+		if (repeat(b, r, run_decode, batch, depth) != CTL_OK)
 			return CTL_FAIL;
-		begin = lt_clock_ns();
-		for (uint32_t t = 0; t < b->generate; t++) {
-			if (decode(b, batch, depth + t) != CTL_OK)
-				return CTL_FAIL;
-		}
-		b->seconds[r] = (double)(lt_clock_ns() - begin) / 1e9;
 	}
 	report(b, "decode", batch, depth, batch * b->generate, b->generate);
 	return CTL_OK;
