@@ -1,9 +1,8 @@
-"""Muon for the hidden matrices, Adam for everything else, on float32 masters of a bfloat16 model.
+"""Muon for the hidden matrices, Adam for everything else, on float32 masters of a bfloat16 or float32 model.
 
-The model that computes holds bfloat16 weights; the master copy here is what the updates go to, and
-`publish` rounds it back. With `fp8` set the matrices are rounded as the shipped file rounds them, so that
-the last part of the training adapts to FP8 (straight-through: gradients at the rounded point move the
-master).
+The master copy here is what the updates go to, and `publish` writes it back in the type the model computes in.
+With `rounded` set the weights are rounded as the shipped file rounds them, so that the last part of the training
+adapts to FP8 (straight-through: gradients at the rounded point move the master).
 """
 import torch
 
@@ -13,10 +12,10 @@ MUON_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 MUON_ITERATIONS = 5
 
 
-def orthogonalise(update):
-    """The nearest semi-orthogonal matrix of each matrix in update [n, rows, columns], by Newton-Schulz."""
+def orthogonalise(update, dtype):
+    """The nearest semi-orthogonal matrix of each matrix in update [n, rows, columns], by Newton-Schulz in `dtype`."""
     a, b, c = MUON_COEFFICIENTS
-    x = update.bfloat16()
+    x = update.to(dtype)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
@@ -28,7 +27,7 @@ def orthogonalise(update):
 
 
 class Optimiser:
-    """Steps every parameter of `model` (bfloat16) from its .grad; holds masters and moments."""
+    """Steps every parameter of `model` from its .grad; holds masters and moments."""
 
     MUON_RATE = 0.02
     MUON_MOMENTUM = 0.95
@@ -43,6 +42,7 @@ class Optimiser:
         self.first = {name: torch.zeros_like(m) for name, m in self.master.items()}
         self.second = {name: torch.zeros_like(m) for name, m in self.master.items() if not fp8.is_matrix(name)}
         self.steps = 0
+        self.dtype = next(model.parameters()).dtype
 
     def state_dict(self):
         return {"master": self.master, "first": self.first, "second": self.second, "steps": self.steps}
@@ -83,7 +83,7 @@ class Optimiser:
             gradient, momentum = self.params[name].grad.float(), self.first[name]
             momentum.lerp_(gradient, 1 - self.MUON_MOMENTUM)
             updates.append(self.pieces(name, gradient.lerp(momentum, self.MUON_MOMENTUM)))
-        directions = orthogonalise(torch.cat(updates)).split([len(u) for u in updates])
+        directions = orthogonalise(torch.cat(updates), self.dtype).split([len(u) for u in updates])
         for name, direction in zip(names, directions):
             master = self.master[name]
             step = rate * self.MUON_RATE
@@ -101,7 +101,9 @@ class Optimiser:
 
     @torch.no_grad()
     def publish(self, rounded=False):
-        """Write the masters into the computing model, matrices through FP8 if `rounded`."""
+        """Write the masters into the computing model; if `rounded`, matrices through FP8 and the rest through bfloat16."""
         for name, p in self.params.items():
             master = self.master[name]
-            p.copy_(fp8.round_trip(master) if rounded and fp8.is_quantised(name) else master)
+            if rounded:
+                master = fp8.round_trip(master) if fp8.is_quantised(name) else master.bfloat16()
+            p.copy_(master)

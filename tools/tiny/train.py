@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Train the embedded model on the synthetic corpus.
 
-usage: train.py [--run DIR] [--minutes M] [--start MODELDIR [--share S]] [--tokens N] [--threads N] [--seed N]
+usage: train.py [--run DIR] [--minutes M] [--start MODELDIR [--share S]] [--peak P] [--tokens N] [--threads N] [--seed N]
 
 Keeps everything in DIR (default: tiny-run): tokenizer.json, checkpoint.pt (written every few minutes, picked
 up when the command is given again) and log.jsonl. All schedules follow the share of M minutes of training
-that has passed, so the same command suits a slow and a fast machine. Runs on a CUDA device if there is one.
+that has passed, so the same command suits a slow and a fast machine. Runs on a CUDA device if there is one;
+computes in bfloat16 where the processor can and in float32 elsewhere.
 --start begins a new run from an exported model's weights and tokenizer instead of from nothing; --share
 lets its schedules begin as if that share of M minutes had passed (0.5: experts, long fillers, full rate).
 """
@@ -38,7 +39,7 @@ POOL_SAMPLES = 4000          # samples drawn, sorted by length and cut into rect
 WARM_UP, DECAY_FROM = 0.01, 0.5
 EXPERTS_FROM = 0.5           # before that only attention, the shared experts and the dense layer train: a third of the work
 FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
-MTP_ALWAYS_FROM = 0.7        # before that the extra-token module trains in every fourth step
+MTP_ALWAYS_FROM = 0.93        # before that the extra-token module trains in every fourth step
 MTP_WEIGHT = 0.3
 LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
 BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.7
@@ -172,7 +173,10 @@ class Trainer:
         self.tokenizer = self.open_tokenizer()
         torch.manual_seed(options.seed)
         config = dict(CONFIG, vocab_size=self.tokenizer.get_vocab_size())
-        self.model = evaluate.bfloat16(Model(config)).to(self.device).train()
+        self.model = Model(config)
+        if self.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            evaluate.bfloat16(self.model)
+        self.model.to(self.device).train()
         self.optimiser = Optimiser(self.model)
         self.checkpoint = os.path.join(options.run, "checkpoint.pt")
         self.seconds, self.tokens, self.accuracy = 0.0, 0, {}
@@ -245,7 +249,7 @@ class Trainer:
         violations = balance(self.model, balance_rate(progress), real_tokens(chunks).to(self.device))
         if not math.isfinite(loss.item()):
             raise RuntimeError("the loss is not finite; go back to the last checkpoint with a lower learning rate")
-        self.optimiser.step(learning_rate(progress))
+        self.optimiser.step(self.options.peak * learning_rate(progress))
         self.optimiser.publish(rounded=progress > FP8_FROM)
         return loss.item(), second.item() if with_mtp else None, violations
 
@@ -268,6 +272,8 @@ class Trainer:
         signal.signal(signal.SIGINT, self.stop)
         last = {"evaluate": self.seconds, "save": self.seconds, "log": self.seconds}
         recent, recent_second, violations = [], [], []
+        if self.options.start and not self.accuracy:
+            self.evaluate()  # what the weights already do well needs less of the mixture from the first step on
         mark = time.monotonic()
         while self.progress() < 1 and not self.stopping:
             loss, second = 0.0, None
@@ -302,6 +308,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=240, help="length of the whole training")
     parser.add_argument("--start", help="folder of an exported model to begin from")
     parser.add_argument("--share", type=float, default=0, help="with --start: share of the schedules taken as passed, 0 to below 1")
+    parser.add_argument("--peak", type=float, default=1, help="factor on every learning rate; below 1 is gentler to weights that are good already")
     parser.add_argument("--tokens", type=int, default=3000, help="tokens a step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=1)
