@@ -33,26 +33,41 @@ INLINE void softmax_part(const struct cpu_attend *a, const bool rounded)
 	vf_store(a->l, sum);
 }
 
+/* Values [d, d + n) of all queries: weights in pairs of bfloat16 times pairs of keys. */
+INLINE void weigh_values(const struct cpu_attend *a, uint32_t pairs, uint32_t d, const int n)
+{
+	const byte *x = (const byte *)a->v + (size_t)d * 4;
+	vf out[VALUES];
+
+	UNROLL
+	for (int i = 0; i < n; i++)
+		out[i] = vf_zero();
+	for (uint32_t p = 0; p < pairs; p++, x += (size_t)a->dv * 4) {
+		vb w = vb_load(a->scores + p * 16);
+
+		UNROLL
+		for (int i = 0; i < n; i++)
+			out[i] = vf_dot2(out[i], w, dword_at(x + 4 * i));
+	}
+	UNROLL
+	for (int i = 0; i < n; i++)
+		vf_store(a->u + (d + i) * 16, out[i]);
+}
+
 static void attend_bf16(const struct cpu_attend *a)
 {
-	const byte *v = a->v;
-	uint32_t pairs = (a->n + 1) / 2;
-	vf out[8];
+	uint32_t pairs = (a->n + 1) / 2, k = 0, d = 0;
+	vf out[DOT_ROWS];
 
-	for (uint32_t k = 0; k < a->n; k += 8) {
-		int rows = a->n - k < 8 ? (int)(a->n - k) : 8;
-
-		if (rows == 8) {
-			bf16_tile(a->q, (a->width + 1) / 2, a->k + k, 8, out);
-			UNROLL
-			for (int r = 0; r < 8; r++)
-				vf_store(a->scores + (k + r) * 16, out[r]);
-		} else {
-			for (int r = 0; r < rows; r++) {
-				bf16_tile(a->q, (a->width + 1) / 2, a->k + k + r, 1, out);
-				vf_store(a->scores + (k + r) * 16, out[0]);
-			}
-		}
+	for (; k + DOT_ROWS <= a->n; k += DOT_ROWS) {
+		bf16_tile(a->q, (a->width + 1) / 2, a->k + k, DOT_ROWS, out);
+		UNROLL
+		for (int r = 0; r < DOT_ROWS; r++)
+			vf_store(a->scores + (k + r) * 16, out[r]);
+	}
+	for (; k < a->n; k++) {
+		bf16_tile(a->q, (a->width + 1) / 2, a->k + k, 1, out);
+		vf_store(a->scores + k * 16, out[0]);
 	}
 	softmax_part(a, true);
 	if (a->n & 1)
@@ -60,55 +75,53 @@ static void attend_bf16(const struct cpu_attend *a)
 	for (uint32_t p = 0; p < pairs; p++)
 		vb_store(a->scores + p * 16, vb_bf16_pair(vf_load(a->scores + p * 32),
 							  vf_load(a->scores + p * 32 + 16)));
-	for (uint32_t d = 0; d < a->dv; d += 8) {
-		const int take = a->dv - d < 8 ? (int)(a->dv - d) : 8;
+	for (; d + VALUES <= a->dv; d += VALUES)
+		weigh_values(a, pairs, d, VALUES);
+	for (; d < a->dv; d++)
+		weigh_values(a, pairs, d, 1);
+}
 
-		if (take == 8) {
-			UNROLL
-			for (int i = 0; i < 8; i++)
-				out[i] = vf_zero();
-			for (uint32_t p = 0; p < pairs; p++) {
-				vb w = vb_load(a->scores + p * 16);
-				const byte *x = v + ((size_t)p * a->dv + d) * 4;
+/* Values [d, d + n) of all queries. */
+INLINE void weigh_floats(const struct cpu_attend *a, uint32_t d, const int n)
+{
+	const float *v = (const float *)a->v + d;
+	vf out[VALUES];
 
-				UNROLL
-				for (int i = 0; i < 8; i++)
-					out[i] = vf_dot2(out[i], w, dword_at(x + 4 * i));
-			}
-			UNROLL
-			for (int i = 0; i < 8; i++)
-				vf_store(a->u + (d + i) * 16, out[i]);
-			continue;
-		}
-		for (int i = 0; i < take; i++) {
-			vf sum = vf_zero();
+	UNROLL
+	for (int i = 0; i < n; i++)
+		out[i] = vf_zero();
+	for (uint32_t k = 0; k < a->n; k++, v += a->dv) {
+		vf w = vf_load(a->scores + k * 16);
 
-			for (uint32_t p = 0; p < pairs; p++)
-				sum = vf_dot2(sum, vb_load(a->scores + p * 16),
-					      dword_at(v + ((size_t)p * a->dv + d + i) * 4));
-			vf_store(a->u + (d + i) * 16, sum);
-		}
+		UNROLL
+		for (int i = 0; i < n; i++)
+			out[i] = vf_fma(w, vf_set1(v[i]), out[i]);
 	}
+	UNROLL
+	for (int i = 0; i < n; i++)
+		vf_store(a->u + (d + i) * 16, out[i]);
 }
 
 static void attend_f32(const struct cpu_attend *a)
 {
-	const float *v = a->v; // [n][dv]
-	vf out[8];
+	vf out[FLOAT_ROWS];
+	uint32_t k = 0, d = 0;
 
-	for (uint32_t k = 0; k < a->n; k++) {
+	for (; k + FLOAT_ROWS <= a->n; k += FLOAT_ROWS) {
+		float_tile(a->q, a->width, false, a->k + k, FLOAT_ROWS, out);
+		UNROLL
+		for (int r = 0; r < FLOAT_ROWS; r++)
+			vf_store(a->scores + (k + r) * 16, out[r]);
+	}
+	for (; k < a->n; k++) {
 		float_tile(a->q, a->width, false, a->k + k, 1, out);
 		vf_store(a->scores + k * 16, out[0]);
 	}
 	softmax_part(a, false);
-	for (uint32_t d = 0; d < a->dv; d++) {
-		vf sum = vf_zero();
-
-		for (uint32_t k = 0; k < a->n; k++)
-			sum = vf_fma(vf_load(a->scores + k * 16), vf_set1(v[(size_t)k * a->dv + d]),
-				     sum);
-		vf_store(a->u + d * 16, sum);
-	}
+	for (; d + VALUES <= a->dv; d += VALUES)
+		weigh_floats(a, d, VALUES);
+	for (; d < a->dv; d++)
+		weigh_floats(a, d, 1);
 }
 
 static void merge(float *m, float *l, float *u, const float *pm, const float *pl, const float *pu,

@@ -110,6 +110,13 @@ INLINE void unpack_scales(struct shape f, const struct cpu_mat *m, const byte *p
 	}
 }
 
+INLINE unsigned lanes_of(const struct cpu_mat *m, uint32_t panel)
+{
+	uint32_t left = m->rows - panel * CPU_LANES;
+
+	return left < CPU_LANES ? left : CPU_LANES;
+}
+
 /* What the offset adds: -offset times the sum of the activations. */
 INLINE vi begin_sum(struct shape f, int32_t c128)
 {
@@ -121,76 +128,7 @@ INLINE vi begin_sum(struct shape f, int32_t c128)
 				 : vi_sra(vi_set1(c128), 5);
 }
 
-/* One row's part of one group. */
-INLINE vf add_group(struct shape f, const struct cpu_group *x, const vb w[8], const vf scale[2],
-		    const vf min[2], vf sum)
-{
-	bool mins = f.scales == CPU_SCALES_F16_MIN || f.scales == CPU_SCALES_K;
-
-	if (f.sub == 32) {
-		vf d = vf_set1(x->d[0]);
-		vi s = begin_sum(f, x->c);
-
-		UNROLL
-		for (int v = 0; v < 8; v++)
-			s = vi_dot(s, w[v], x->q + 4 * v);
-		sum = vf_fma(vf_of(s), vf_mul(scale[0], d), sum);
-		if (mins)
-			sum = vf_fma(min[0], vf_set1(-x->s), sum);
-		return sum;
-	}
-	UNROLL
-	for (int i = 0; i < 2; i++) {
-		vf d = vf_set1(x->d[i]);
-		vi s = begin_sum(f, x->c_half[i]);
-
-		UNROLL
-		for (int v = 0; v < 4; v++)
-			s = vi_dot(s, w[4 * i + v], x->q + 16 * i + 4 * v);
-		sum = vf_fma(vf_of(s), vf_mul(scale[i], d), sum);
-		if (mins)
-			sum = vf_fma(min[i], vf_set1(-x->s_half[i]), sum);
-	}
-	return sum;
-}
-
-INLINE void int_tile(struct shape f, const struct cpu_mat *m, const byte *panel,
-		     const void *const *x, const int rows, float *y, size_t ldy, unsigned lanes)
-{
-	vf sum[16], scale[2], min[2];
-	vb w[8];
-
-	scale[0] = scale[1] = min[0] = min[1] = vf_zero();
-	UNROLL
-	for (int r = 0; r < rows; r++)
-		sum[r] = vf_zero();
-	for (uint32_t g = 0; g < m->groups; g++) {
-		/* Weights stream: the hardware alone looks too short a way ahead, and not across pages. */
-		UNROLL
-		for (int v = 0; v < f.bits + f.high; v++)
-			__builtin_prefetch(panel + (size_t)g * f.bits * 64 + 64 * v + AHEAD);
-		unpack(f, panel + (size_t)g * f.bits * 64,
-		       panel + m->high + (size_t)g * f.high * 64, w);
-		unpack_scales(f, m, panel, g, scale, min);
-		UNROLL
-		for (int r = 0; r < rows; r++)
-			sum[r] = add_group(f, (const struct cpu_group *)x[r] + g, w, scale, min,
-					   sum[r]);
-	}
-	UNROLL
-	for (int r = 0; r < rows; r++)
-		vf_store_n(y + r * ldy, sum[r], lanes);
-}
-
-INLINE unsigned lanes_of(const struct cpu_mat *m, uint32_t panel)
-{
-	uint32_t left = m->rows - panel * CPU_LANES;
-
-	return left < CPU_LANES ? left : CPU_LANES;
-}
-
-/* Calls tile(rows) for rows in the largest tiles, then smaller ones. VEC_ROWS: what is worth its code
- * with these vectors. */
+/* Calls tile(rows) for rows in the largest tiles, then smaller ones. */
 #define FOR_TILES(most, tile)                                                                      \
 	do {                                                                                       \
 		size_t r = 0;                                                                      \
@@ -211,27 +149,11 @@ INLINE unsigned lanes_of(const struct cpu_mat *m, uint32_t panel)
 		if ((most) > 1 && (n - r) & 1)                                                     \
 			tile(1);                                                                   \
 	} while (0)
-#define FLOAT_ROWS (VEC_ROWS < 8 ? VEC_ROWS : 8)
-
-#define X(name, bits, high, map, offset, sub, scales)                                              \
-	static void product_##name(const struct cpu_mat *m, uint32_t panel, const void *const *x,  \
-				   size_t n, float *y, size_t ldy)                                 \
-	{                                                                                          \
-		const struct shape f = {bits, high, map, offset, sub, scales};                     \
-		const byte *at = m->data + panel * m->panel_bytes;                                 \
-		unsigned lanes = lanes_of(m, panel);                                               \
-		FOR_TILES(VEC_ROWS, INT_TILE);                                                     \
-	}
-#define INT_TILE(rows) int_tile(f, m, at, x + r, rows, y + r * ldy, ldy, lanes)
-CPU_INT_FORMATS(X)
-#undef X
-
-/* ---- float formats --------------------------------------------------------------------------- */
 
 /* Pairs of columns [0, pairs) of bfloat16 panel w: rows sums, each of an even and an odd one. */
 INLINE void bf16_tile(const byte *w, size_t pairs, const void *const *x, const int rows, vf *out)
 {
-	vf even[8], odd[8];
+	vf even[DOT_ROWS], odd[DOT_ROWS];
 	size_t p = 0;
 
 	UNROLL
@@ -263,7 +185,7 @@ static void product_bf16(const struct cpu_mat *m, uint32_t panel, const void *co
 {
 	const byte *at = m->data + panel * m->panel_bytes;
 	unsigned lanes = lanes_of(m, panel);
-	vf out[8];
+	vf out[DOT_ROWS];
 
 #define BF16_TILE(rows)                                                                            \
 	do {                                                                                       \
@@ -272,70 +194,15 @@ static void product_bf16(const struct cpu_mat *m, uint32_t panel, const void *co
 		for (int i = 0; i < (rows); i++)                                                   \
 			vf_store_n(y + (r + i) * ldy, out[i], lanes);                              \
 	} while (0)
-	FOR_TILES(FLOAT_ROWS, BF16_TILE);
+	FOR_TILES(DOT_ROWS, BF16_TILE);
 }
-
-/* Exact weights of 8 or 16 bits (FP8 with scales, or bfloat16) with float32 activations: models trained
- * in FP8 have been seen to be touchy, and so is what attention makes of a head's matrices. */
-INLINE void wide_tile(const struct cpu_mat *m, const byte *w, const bool f8, const void *const *x,
-		      const int rows, float *y, size_t ldy, unsigned lanes)
-{
-	size_t pairs = ((size_t)m->cols + 1) / 2, step = f8 ? m->block_cols / 2 : pairs, block = 0;
-	const float *scales = (const float *)(const void *)(w + m->scales);
-	vf sum[8], even[8], odd[8];
-
-	UNROLL
-	for (int r = 0; r < rows; r++)
-		sum[r] = vf_zero();
-	for (size_t p = 0; p < pairs; block++) {
-		size_t end = p + step < pairs ? p + step : pairs;
-
-		UNROLL
-		for (int r = 0; r < rows; r++)
-			even[r] = odd[r] = vf_zero();
-		for (; p < end; p++) {
-			vb a = f8 ? vb_f8(w + p * 32) : vb_load(w + p * 64);
-			vf first = vf_first(a), second = vf_second(a);
-
-			UNROLL
-			for (int r = 0; r < rows; r++) {
-				const float *v = (const float *)x[r] + 2 * p;
-
-				even[r] = vf_fma(first, vf_set1(v[0]), even[r]);
-				odd[r] = vf_fma(second, vf_set1(v[1]), odd[r]);
-			}
-		}
-		UNROLL
-		for (int r = 0; r < rows; r++) {
-			vf part = vf_add(even[r], odd[r]);
-
-			sum[r] = f8 ? vf_fma(part, vf_load(scales + block * 16), sum[r]) : part;
-		}
-	}
-	UNROLL
-	for (int r = 0; r < rows; r++)
-		vf_store_n(y + r * ldy, sum[r], lanes);
-}
-
-#define WIDE_PRODUCT(name, f8)                                                                     \
-	static void name(const struct cpu_mat *m, uint32_t panel, const void *const *x, size_t n,  \
-			 float *y, size_t ldy)                                                     \
-	{                                                                                          \
-		const byte *at = m->data + panel * m->panel_bytes;                                 \
-		unsigned lanes = lanes_of(m, panel);                                               \
-		FOR_TILES(FLOAT_ROWS, WIDE_TILE_##f8);                                             \
-	}
-#define WIDE_TILE_0(rows) wide_tile(m, at, false, x + r, rows, y + r * ldy, ldy, lanes)
-#define WIDE_TILE_1(rows) wide_tile(m, at, true, x + r, rows, y + r * ldy, ldy, lanes)
-WIDE_PRODUCT(product_bf16_exact, 0)
-WIDE_PRODUCT(product_f8, 1)
 
 /* Columns [0, cols) of a float32 (or float16) panel. */
 INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *const *x,
 		       const int rows, vf *out)
 {
 	const size_t size = half ? 32 : 64;
-	vf even[8], odd[8];
+	vf even[FLOAT_ROWS], odd[FLOAT_ROWS];
 	size_t c = 0;
 
 	UNROLL
@@ -368,26 +235,21 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 		out[r] = vf_add(even[r], odd[r]);
 }
 
-#define FLOAT_PRODUCT(name, half)                                                                  \
-	static void name(const struct cpu_mat *m, uint32_t panel, const void *const *x, size_t n,  \
-			 float *y, size_t ldy)                                                     \
+#if defined(VEC_NARROW)
+#include "engine/cpu/kernels-narrow.h"
+#else
+#include "engine/cpu/kernels-wide.h"
+#endif
+
+#define X(name, bits, high, map, offset, sub, scales)                                              \
+	static void product_##name(const struct cpu_mat *m, uint32_t panel, const void *const *x,  \
+				   size_t n, float *y, size_t ldy)                                 \
 	{                                                                                          \
-		const byte *at = m->data + panel * m->panel_bytes;                                 \
-		unsigned lanes = lanes_of(m, panel);                                               \
-		vf out[8];                                                                         \
-		FOR_TILES(FLOAT_ROWS, FLOAT_TILE_##half);                                          \
+		const struct shape f = {bits, high, map, offset, sub, scales};                     \
+		int_product(f, m, panel, x, n, y, ldy);                                            \
 	}
-#define FLOAT_TILE(rows, half)                                                                     \
-	do {                                                                                       \
-		float_tile(at, m->cols, half, x + r, rows, out);                                   \
-		UNROLL                                                                             \
-		for (int i = 0; i < (rows); i++)                                                   \
-			vf_store_n(y + (r + i) * ldy, out[i], lanes);                              \
-	} while (0)
-#define FLOAT_TILE_0(rows) FLOAT_TILE(rows, false)
-#define FLOAT_TILE_1(rows) FLOAT_TILE(rows, true)
-FLOAT_PRODUCT(product_f32, 0)
-FLOAT_PRODUCT(product_f16, 1)
+CPU_INT_FORMATS(X)
+#undef X
 
 #include "engine/cpu/kernels-rows.h"
 #include "engine/cpu/kernels-attend.h"

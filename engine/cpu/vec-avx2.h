@@ -16,10 +16,13 @@ typedef struct {
 typedef struct {
 	__m256i a, b;
 } vi;
-typedef vi vb;
+typedef vi vb, vs;
 
-#define VEC_ROWS 4 /* of the largest tile of integer products */
-#define VEC	 static inline __attribute__((always_inline))
+#define VEC_NARROW   /* no VNNI: kernels-narrow.h has the integer products */
+#define FLOAT_ROWS 3 /* of the largest tile of float products, with two sums a row */
+#define DOT_ROWS   2 /* and where pairs of bfloat16 have to be taken apart */
+#define VALUES	   4 /* of attention at once, one sum each */
+#define VEC	   static inline __attribute__((always_inline))
 
 VEC int32_t dword_at(const void *p)
 {
@@ -83,22 +86,45 @@ VEC vi vi_sra(vi v, int n)
 {
 	return (vi){_mm256_srai_epi32(v.a, n), _mm256_srai_epi32(v.b, n)};
 }
-/* In 16 bits, even and odd bytes apart: vpmaddubsw would saturate with codes of 8 bits. */
-VEC __m256i dot256(__m256i acc, __m256i w, __m256i even, __m256i odd)
+VEC vi vi_add(vi x, vi y)
 {
-	__m256i we = _mm256_and_si256(w, _mm256_set1_epi16(0xff));
-	__m256i wo = _mm256_srli_epi16(w, 8);
-
-	return _mm256_add_epi32(
-		acc, _mm256_add_epi32(_mm256_madd_epi16(we, even), _mm256_madd_epi16(wo, odd)));
+	return (vi){_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)};
 }
-VEC vi vi_dot(vi acc, vb w, const int8_t *x)
+
+/* ---- sums of 16 bits: two a lane, see kernels-narrow.h ---- */
+/* The products of unsigned bytes of w with the signed bytes at x, neighbours added (and saturated). */
+VEC vs vs_dot(vb w, const int8_t *x)
 {
 	__m256i v = _mm256_set1_epi32(dword_at(x));
-	__m256i even = _mm256_srai_epi16(_mm256_slli_epi16(v, 8), 8);
-	__m256i odd = _mm256_srai_epi16(v, 8);
 
-	return (vi){dot256(acc.a, w.a, even, odd), dot256(acc.b, w.b, even, odd)};
+	return (vs){_mm256_maddubs_epi16(w.a, v), _mm256_maddubs_epi16(w.b, v)};
+}
+/* Compilers like to add integers up as a tree; but sixteen registers don't hold its leaves. */
+VEC vs vs_add(vs x, vs y)
+{
+	vs s = {_mm256_add_epi16(x.a, y.a), _mm256_add_epi16(x.b, y.b)};
+
+	__asm__("" : "+x"(s.a), "+x"(s.b));
+	return s;
+}
+/* Each lane's two sums, added and times `times`. */
+VEC vi vs_pairs(vs x, int16_t times)
+{
+	__m256i t = _mm256_set1_epi16(times);
+
+	return (vi){_mm256_madd_epi16(x.a, t), _mm256_madd_epi16(x.b, t)};
+}
+/* q[i] = 16 high[i] + low[i] for 32 bytes, both digits in -8..8. */
+VEC void split_digits(const int8_t *q, int8_t *high, int8_t *low)
+{
+	const __m256i eight = _mm256_set1_epi8(8), nibble = _mm256_set1_epi8(15);
+	__m256i v = load256(q);
+	__m256i half = _mm256_avg_epu8(_mm256_xor_si256(v, _mm256_set1_epi8((char)0x80)),
+				       _mm256_set1_epi8(7)); /* (q + 128 + 8) / 2 */
+	__m256i up = _mm256_and_si256(_mm256_srli_epi16(half, 3), _mm256_set1_epi8(31));
+
+	store256(high, _mm256_sub_epi8(up, eight));
+	store256(low, _mm256_sub_epi8(_mm256_and_si256(_mm256_add_epi8(v, eight), nibble), eight));
 }
 
 /* ---- floats ---- */
@@ -293,34 +319,26 @@ VEC __m256 dot2_256(__m256 acc, __m256i w, __m256 low, __m256 high)
 }
 VEC vf vf_dot2(vf acc, vb w, int32_t x)
 {
-	__m256 low = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)((uint32_t)x << 16)));
-	__m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)((uint32_t)x & 0xffff0000)));
+	__m256i v = _mm256_set1_epi32(x);
+	__m256 low = _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
+	__m256 high =
+		_mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32((int32_t)0xffff0000)));
 
 	return (vf){dot2_256(acc.a, w.a, low, high), dot2_256(acc.b, w.b, low, high)};
 }
-VEC __m256i f8_256(const void *p)
+VEC vf half256(__m256i v)
 {
-	/* High bytes of the bfloat16 of 0..7 times 2^-9, and low bytes. */
-	const __m256i highs = _mm256_broadcastsi128_si256(
-		_mm_setr_epi8(0, 0x3b, 0x3b, 0x3b, 0x3c, 0x3c, 0x3c, 0x3c, 0, 0, 0, 0, 0, 0, 0, 0));
-	const __m256i lows = _mm256_broadcastsi128_si256(_mm_setr_epi8(
-		0, 0, (char)0x80, (char)0xc0, 0, 0x20, 0x40, 0x60, 0, 0, 0, 0, 0, 0, 0, 0));
-	__m256i b = _mm256_cvtepu8_epi16(load128(p));
-	__m256i sign = _mm256_slli_epi16(_mm256_and_si256(b, _mm256_set1_epi16(0x80)), 8);
-	__m256i body =
-		_mm256_add_epi16(_mm256_slli_epi16(_mm256_and_si256(b, _mm256_set1_epi16(0x7f)), 4),
-				 _mm256_set1_epi16(120 << 7));
-	__m256i small = _mm256_cmpeq_epi16(_mm256_and_si256(b, _mm256_set1_epi16(0x78)),
-					   _mm256_setzero_si256());
-	__m256i at = _mm256_and_si256(b, _mm256_set1_epi16(7));
-	__m256i tiny = _mm256_or_si256(_mm256_slli_epi16(_mm256_shuffle_epi8(highs, at), 8),
-				       _mm256_shuffle_epi8(lows, at));
-
-	return _mm256_or_si256(sign, _mm256_blendv_epi8(body, tiny, small));
+	return (vf){_mm256_cvtph_ps(_mm256_castsi256_si128(v)),
+		    _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1))};
 }
-VEC vb vb_f8(const void *p)
+/* 16 lanes of two E4M3, times 2^-8: their bits in a float16, the exponent's bias left as it is. */
+VEC void vf_f8_pair(const void *p, vf *first, vf *second)
 {
-	return (vb){f8_256(p), f8_256((const char *)p + 16)};
+	const __m256i bits = _mm256_set1_epi16((int16_t)0xbf80);
+	__m256i w = load256(p);
+
+	*first = half256(_mm256_and_si256(_mm256_srai_epi16(_mm256_slli_epi16(w, 8), 1), bits));
+	*second = half256(_mm256_and_si256(_mm256_srai_epi16(w, 1), bits));
 }
 VEC void vb_zip(const uint16_t *x, const uint16_t *y, uint16_t *out)
 {

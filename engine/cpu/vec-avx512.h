@@ -13,8 +13,11 @@
 typedef __m512 vf;
 typedef __m512i vi, vb;
 
-#define VEC_ROWS 16 /* of the largest tile of integer products */
-#define VEC	 static inline __attribute__((always_inline))
+#define INT_ROWS   16 /* of the largest tile of integer products */
+#define FLOAT_ROWS 8  /* of float products, with two sums a row */
+#define DOT_ROWS   8  /* of products of bfloat16, the same */
+#define VALUES	   8  /* of attention at once, one sum each */
+#define VEC	   static inline __attribute__((always_inline))
 
 VEC int32_t dword_at(const void *p)
 {

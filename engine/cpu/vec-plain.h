@@ -11,8 +11,11 @@
 
 #include "model/tensor.h"
 
-#define VEC_ROWS 1 /* of the largest tile of integer products */
-#define VEC	 static inline
+#define INT_ROWS   1 /* of the largest tile of integer products */
+#define FLOAT_ROWS 1 /* of float products */
+#define DOT_ROWS   1 /* of products of bfloat16 */
+#define VALUES	   1 /* of attention at once */
+#define VEC	   static inline
 
 typedef struct {
 	float f[16];
