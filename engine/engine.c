@@ -62,8 +62,9 @@ static uint32_t count_cores(void)
 
 static int check_opts(const struct eng_opts *o, struct lt_err *err)
 {
-	if (o->cache_type != ENG_CACHE_BF16 && o->cache_type != ENG_CACHE_F32)
-		return lt_fail(err, LT_EINVAL, "unknown cache type; allowed are bf16 and f32");
+	if (o->cache_type != ENG_CACHE_BF16 && o->cache_type != ENG_CACHE_F32 &&
+	    o->cache_type != ENG_CACHE_Q8)
+		return lt_fail(err, LT_EINVAL, "unknown cache type; allowed are bf16, f32 and q8");
 	if (o->attention != ENG_ATTENTION_AUTO && o->attention != ENG_ATTENTION_ABSORBED)
 		return lt_fail(err, LT_EINVAL, "unknown attention; allowed are auto and absorbed");
 	if (o->cache_blocks < 1 || o->cache_blocks > MAX_CACHE_BLOCKS)
@@ -160,8 +161,7 @@ uint64_t eng_token_bytes(const struct mdl *m, enum eng_cache_type type)
 {
 	const struct mdl_config *c = mdl_config(m);
 
-	return (uint64_t)c->layers * ((uint64_t)c->kv_rank + c->qk_rope) *
-	       eng_cache_value_bytes(type);
+	return (uint64_t)c->layers * eng_cache_entry_bytes(type, c->kv_rank, c->qk_rope);
 }
 
 enum eng_form eng_form_of(const struct eng *e, uint32_t pos, uint32_t n_prompt)

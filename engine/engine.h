@@ -20,7 +20,7 @@ struct eng;
 #define ENG_BLOCK_TOKENS 32u  /* tokens of a cache block */
 #define ENG_SPAN_TOKENS	 256u /* tokens of a prompt span that takes the expanded form */
 
-enum eng_cache_type { ENG_CACHE_BF16, ENG_CACHE_F32 };
+enum eng_cache_type { ENG_CACHE_BF16, ENG_CACHE_F32, ENG_CACHE_Q8 };
 enum eng_attention { ENG_ATTENTION_AUTO, ENG_ATTENTION_ABSORBED };
 enum eng_form { ENG_FORM_ABSORBED, ENG_FORM_EXPANDED };
 

@@ -56,7 +56,7 @@ static void usage(FILE *out)
 	      "  -r N                repetitions (default 5)\n"
 	      "  --machine           no model: what the machine can do at most\n"
 	      "  --json              an array of objects (one object with --machine)\n" //
-	      CTL_RUN_HELP("bf16 (default) or f32") "  -h, --help\n",
+	      CTL_RUN_HELP("bf16 (default), f32 or q8") "  -h, --help\n",
 	      out);
 }
 

@@ -88,7 +88,7 @@ static void usage(FILE *out)
 	      "                      default: the model's own template\n"
 	      "  --stats             tells after an answer what it took, on standard error\n"
 	      "  --backend B         cpu (default) or blas\n"
-	      "  --cache-type T      bf16 (default) or f32\n"
+	      "  --cache-type T      bf16 (default), f32 or q8\n"
 	      "  --attention A       auto (default) or absorbed\n"
 	      "  --chunk N           most tokens of a step; default 512\n"
 	      "  --threads N         default: one a core\n"

@@ -55,8 +55,10 @@ static void print_text(const struct mdl *m, const struct mdl_summary *s)
 	printf("\npositions    %u; theta %g", c->max_positions, c->rope_theta);
 	if (c->yarn_factor != 1)
 		printf("; YaRN factor %g over %u", c->yarn_factor, c->yarn_original);
-	printf("\ncache        %" PRIu64 " bytes a token (bf16), %" PRIu64 " (f32)\n",
-	       eng_token_bytes(m, ENG_CACHE_BF16), eng_token_bytes(m, ENG_CACHE_F32));
+	printf("\ncache        %" PRIu64 " bytes a token (bf16), %" PRIu64 " (f32), %" PRIu64
+	       " (q8)\n",
+	       eng_token_bytes(m, ENG_CACHE_BF16), eng_token_bytes(m, ENG_CACHE_F32),
+	       eng_token_bytes(m, ENG_CACHE_Q8));
 	if (s->nextn_tensors > 0)
 		printf("extra-token  %u modules, %" PRIu64 " tensors, unread\n", c->nextn_layers,
 		       s->nextn_tensors);
@@ -132,6 +134,7 @@ static int print_json(const struct mdl *m, const struct mdl_summary *s)
 	add_number(&b, "nextn_tensors", s->nextn_tensors);
 	add_number(&b, "cache_bytes_per_token_bf16", eng_token_bytes(m, ENG_CACHE_BF16));
 	add_number(&b, "cache_bytes_per_token_f32", eng_token_bytes(m, ENG_CACHE_F32));
+	add_number(&b, "cache_bytes_per_token_q8", eng_token_bytes(m, ENG_CACHE_Q8));
 	lt_buf_addf(&b, "\"chat_template\":%s,\"types\":{",
 		    mdl_chat_template(m) ? "true" : "false");
 	for (int t = 0; t < MDL_TYPE_COUNT; t++) {

@@ -37,7 +37,7 @@ static void usage_logits(FILE *out)
 	      "  --ids FILE          token ids, int32 little-endian\n"
 	      "  --out FILE          logits, float32 little-endian, row after row\n"
 	      "  --experts FILE      routed experts, int32 [tokens, MoE layers, k] ascending\n" //
-	      CTL_RUN_HELP("f32 (default) or bf16") "  -h, --help\n",
+	      CTL_RUN_HELP("f32 (default), bf16 or q8") "  -h, --help\n",
 	      out);
 }
 
@@ -48,7 +48,7 @@ static void usage_generate(FILE *out)
 	      "  --ids FILE          token ids of the prompt, int32 little-endian\n"
 	      "  -n N                how many\n"
 	      "  --stop-eos          stop before an end-of-sequence id\n" //
-	      CTL_RUN_HELP("f32 (default) or bf16") "  -h, --help\n",
+	      CTL_RUN_HELP("f32 (default), bf16 or q8") "  -h, --help\n",
 	      out);
 }
 

@@ -65,8 +65,10 @@ int ctl_run_option(struct ctl_run *r, int opt, const char *arg)
 			r->opts.cache_type = ENG_CACHE_BF16;
 		else if (strcasecmp(arg, "f32") == 0)
 			r->opts.cache_type = ENG_CACHE_F32;
+		else if (strcasecmp(arg, "q8") == 0)
+			r->opts.cache_type = ENG_CACHE_Q8;
 		else
-			return wrong_choice(r, "--cache-type", arg, "bf16 and f32");
+			return wrong_choice(r, "--cache-type", arg, "bf16, f32 and q8");
 		return 0;
 	case CTL_OPT_ATTENTION:
 		if (strcmp(arg, "auto") == 0)

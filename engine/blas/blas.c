@@ -147,7 +147,7 @@ static int open_parts(struct blas *b, const struct mdl *m, const struct eng_opts
 		rc = blas_load(b, m, err);
 	if (rc == 0)
 		rc = eng_cache_init(&b->cache, opts->cache_type, opts->cache_blocks, c->layers,
-				    c->kv_rank + c->qk_rope, err);
+				    c->kv_rank, c->qk_rope, err);
 	if (rc == 0 && (!take_rows(b, opts) || !take_scratch(b)))
 		rc = lt_fail(err, LT_ENOMEM,
 			     "no memory for steps of %u rows; fewer rows or threads take less",

@@ -19,6 +19,32 @@ static size_t min_of(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+static size_t even(size_t n)
+{
+	return (n + 1) / 2 * 2;
+}
+
+/* s->at: a chunk's n latents as float32 (cache type F32) or bfloat16 rows, in the cache itself or
+ * multiplied out from Q8. */
+static void chunk_latents(struct cpu *b, uint32_t layer, const uint32_t *blocks, size_t first,
+			  uint32_t n, struct cpu_scratch *s)
+{
+	const struct eng_cache *cache = &b->cache;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint16_t *row = s->latents + i * even(cache->width);
+		struct eng_cache_q8 q8;
+
+		s->at[i] = eng_cache_at(cache, layer, blocks, (uint32_t)(first + i));
+		if (cache->type != ENG_CACHE_Q8)
+			continue;
+		q8 = eng_cache_q8(cache, s->at[i]);
+		b->isa->codes_to_bf16(q8.code, q8.scale, cache->latent, row);
+		memcpy(row + cache->latent, q8.key, (cache->width - cache->latent) * sizeof(*row));
+		s->at[i] = row;
+	}
+}
+
 /* ---- absorbed ------------------------------------------------------------------------------- */
 
 struct absorbed {
@@ -33,7 +59,7 @@ struct absorbed {
 static void head_rows(const struct cpu_mat *m, const float *x, size_t ld, size_t n,
 		      struct cpu_scratch *s)
 {
-	size_t wide = (m->cols + 1u) / 2 * 2;
+	size_t wide = even(m->cols);
 	float *to = s->head_x;
 
 	LT_ASSERT(cpu_act_of(m->format) == CPU_ACT_F32);
@@ -70,7 +96,7 @@ static void put_query(const struct cpu *b, unsigned char *panel, unsigned lane, 
 static unsigned char *query_of(const struct cpu *b, size_t row, size_t group)
 {
 	size_t value = b->cache.type == ENG_CACHE_F32 ? 4 : 2;
-	size_t width = (b->cache.width + 1) / 2 * 2;
+	size_t width = even(b->cache.width);
 
 	return b->queries + (row * b->head_groups + group) * width * 16 * value;
 }
@@ -120,9 +146,7 @@ static void absorbed_chunk(const struct absorbed *a, size_t item, size_t chunk,
 
 	for (uint32_t i = 0; i < 16; i++)
 		limit[i] = (int32_t)n;
-	for (uint32_t i = 0; i < n; i++)
-		s->at[i] =
-			eng_cache_at(&b->cache, a->layer, row->span->blocks, (uint32_t)(first + i));
+	chunk_latents(b, a->layer, row->span->blocks, first, n, s);
 	for (uint32_t i = 0; f32 && i < n; i++)
 		memcpy(s->values + i * rk * 4, s->at[i], rk * 4);
 	for (uint32_t i = 0; !f32 && i < n; i += 2)
@@ -239,31 +263,13 @@ struct expanded {
 	size_t row, n; /* rows of one span, at most ENG_SPAN_TOKENS */
 };
 
-/* Latents of a chunk's n keys as bfloat16 rows; s->at points to them. */
-static void chunk_latents(const struct expanded *e, struct cpu_scratch *s, size_t first, uint32_t n)
-{
-	struct cpu *b = e->b;
-	size_t width = b->cache.width, ld = (width + 1) / 2 * 2;
-
-	for (uint32_t i = 0; i < n; i++) {
-		const void *entry = eng_cache_at(&b->cache, e->layer, b->rows[e->row].span->blocks,
-						 (uint32_t)(first + i));
-
-		s->at[i] = entry;
-		if (b->cache.type == ENG_CACHE_F32) {
-			b->isa->to_bf16(entry, width, s->latents + i * ld);
-			s->at[i] = s->latents + i * ld;
-		}
-	}
-}
-
 /* Keys [n, dn + dr] and values (pairs of keys) of head h, bfloat16; then s->at points to the keys. */
 static void expand(const struct expanded *e, size_t h, struct cpu_scratch *s, uint32_t n)
 {
 	struct cpu *b = e->b;
 	size_t dn = b->c->qk_nope, dr = b->c->qk_rope, dv = b->c->v_head, rk = b->c->kv_rank;
-	size_t dk = (dn + dr + 1) / 2 * 2;
-	uint16_t *pair = s->latents + (size_t)CPU_CHUNK * ((rk + dr + 1) / 2 * 2); // [2, dv]
+	size_t dk = even(dn + dr);
+	uint16_t *pair = s->latents + CPU_CHUNK * even(rk + dr); // [2, dv]
 
 	all_panels(b, &e->l->v_many[h], s->at, n, s->floats, dv);
 	for (uint32_t i = 0; i < n; i += 2) {
@@ -290,7 +296,7 @@ static uint32_t span_query(const struct expanded *e, size_t h, size_t i, uint16_
 	size_t dk = b->c->qk_nope + b->c->qk_rope, ldq = b->c->heads * dk;
 	uint32_t lanes = (uint32_t)min_of(16, e->n - i * 16);
 
-	memset(panel, 0, (dk + 1) / 2 * 2 * 16 * sizeof(*panel));
+	memset(panel, 0, even(dk) * 16 * sizeof(*panel));
 	for (uint32_t lane = 0; lane < lanes; lane++) {
 		const float *q = b->q + (e->row + i * 16 + lane) * ldq + h * dk;
 
@@ -347,7 +353,13 @@ static void expanded_task(void *arg, size_t h, uint32_t worker)
 	for (size_t first = 0; first < keys; first += CPU_CHUNK) {
 		uint32_t n = (uint32_t)min_of(keys - first, CPU_CHUNK);
 
-		chunk_latents(e, s, first, n);
+		chunk_latents(b, e->layer, b->rows[e->row].span->blocks, first, n, s);
+		for (uint32_t i = 0; b->cache.type == ENG_CACHE_F32 && i < n; i++) {
+			uint16_t *row = s->latents + i * even(b->cache.width);
+
+			b->isa->to_bf16(s->at[i], b->cache.width, row);
+			s->at[i] = row;
+		}
 		expand(e, h, s, n);
 		for (size_t i = 0; i < panels; i++)
 			span_chunk(e, h, i, first, n, s);

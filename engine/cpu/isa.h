@@ -48,6 +48,8 @@ struct cpu_isa {
 	/* (m, l, u) := (m, l, u) joined with another part of the same queries' keys. */
 	void (*merge)(float *m, float *l, float *u, const float *pm, const float *pl,
 		      const float *pu, uint32_t dv);
+	/* Codes [n] with a scale (bfloat16) for each 32 of them, multiplied out and rounded. */
+	void (*codes_to_bf16)(const int8_t *codes, const uint16_t *scales, size_t n, uint16_t *dst);
 	/* Rows of bfloat16 a, b [n] to pairs out [n][2]. */
 	void (*zip)(const uint16_t *a, const uint16_t *b, size_t n, uint16_t *out);
 	/* out[lane][i] = u[i][lane] / l[lane] for n values of 16 lanes; rows ld apart. */

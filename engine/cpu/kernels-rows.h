@@ -92,6 +92,23 @@ static void to_bf16(const float *x, size_t cols, uint16_t *dst)
 	}
 }
 
+static void codes_to_bf16(const int8_t *codes, const uint16_t *scales, size_t n, uint16_t *dst)
+{
+	size_t i = 0;
+
+	for (; i + 16 <= n; i += 16)
+		vf_store_bf16(dst + i,
+			      vf_mul(vf_i8(codes + i), vf_set1(mdl_bf16_f32(scales[i / 32]))));
+	if (i < n) {
+		int8_t rest[16] = {0};
+		uint16_t out[16];
+
+		memcpy(rest, codes + i, n - i);
+		vf_store_bf16(out, vf_mul(vf_i8(rest), vf_set1(mdl_bf16_f32(scales[i / 32]))));
+		memcpy(dst + i, out, (n - i) * sizeof(*out));
+	}
+}
+
 static void norm(const float *x, const float *w, size_t n, float eps, float *y)
 {
 	vf squares = vf_zero();

@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "engine/cpu/isa.h"
+#include "model/tensor.h"
 
 #define AHEAD 4096 /* bytes that streaming weights are fetched ahead */
 
@@ -270,6 +271,7 @@ const struct cpu_isa CPU_TABLE = {
 	.quantise = quantise,
 	.quantise_halves = quantise_halves,
 	.to_bf16 = to_bf16,
+	.codes_to_bf16 = codes_to_bf16,
 	.norm = norm,
 	.silu_mul = silu_mul,
 	.add_scaled = add_scaled,

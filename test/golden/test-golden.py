@@ -29,9 +29,9 @@ CHUNKS = [1, 7, 32, 256]
 # What each backend promises of relative errors (norm of the difference over norm). `exact`: float32 throughout.
 # Otherwise activations are rounded, and a near tie in a router may move single positions by much more than the
 # arithmetic does, so the median over positions is what counts.
-BLAS = {"exact": True, "overall": 1e-4, "bf16_median": 5e-3, "chunks": 1e-5}
+BLAS = {"exact": True, "overall": 1e-4, "bf16_median": 5e-3, "q8_median": 0.035, "chunks": 1e-5}
 CPU = {"exact": False, "overall": 0.14, "median_int": 0.023, "median_float_gguf": 0.007, "median_checkpoint": 0.01,
-       "chunks": 0.0}
+       "q8_median": 0.035, "chunks": 0.0}
 BACKENDS = {"blas": BLAS, "cpu": CPU}
 
 passed = failed = 0
@@ -150,8 +150,15 @@ def check_logits(case, backend, promise, kind):
         at_most(median, bound, "median error")
         return "median %.2g" % median
 
+    def q8():
+        _, median = case.error("--backend", backend, "--cache-type", "q8")
+        bound = promise["q8_median"] + (0 if promise["exact"] else promise[kind])
+        at_most(median, bound, "median error")
+        return "median %.2g" % median
+
     attempt("%s %s logits, F32 cache" % (backend, case.name), f32)
     attempt("%s %s logits, BF16 cache" % (backend, case.name), bf16)
+    attempt("%s %s logits, Q8 cache" % (backend, case.name), q8)
 
 
 def check_greedy(case, backend):

@@ -52,7 +52,7 @@ static void options(void **unused)
 	struct mdl *m = open_fixture("checkpoints/v3");
 
 	(void)unused;
-	REFUSES(cache_type = (enum eng_cache_type)7, "cache type", "allowed are bf16 and f32");
+	REFUSES(cache_type = (enum eng_cache_type)7, "cache type", "allowed are bf16, f32 and q8");
 	REFUSES(attention = (enum eng_attention)7, "attention", "allowed are auto and absorbed");
 	REFUSES(cache_blocks = 0, "0 cache blocks", "allowed are 1 to 134217727");
 	REFUSES(cache_blocks = 134217728, "134217728 cache blocks", "allowed are 1 to 134217727");
@@ -143,6 +143,7 @@ static void sizes(void **unused)
 	/* 4 layers of a latent of 32 and a key of 16. */
 	assert_int_equal(eng_token_bytes(m, ENG_CACHE_F32), 4 * 48 * 4);
 	assert_int_equal(eng_token_bytes(m, ENG_CACHE_BF16), 4 * 48 * 2);
+	assert_int_equal(eng_token_bytes(m, ENG_CACHE_Q8), 4 * (32 + 2 + 16 * 2));
 	for (const char *const *name = eng_backends(); *name; name++) {
 		struct eng *e;
 

@@ -256,6 +256,7 @@ static void ragged(void **unused)
 		if (i == 0) {
 			ragged_on(m, ENG_CACHE_F32, 3);
 			ragged_on(m, ENG_CACHE_BF16, 2);
+			ragged_on(m, ENG_CACHE_Q8, 2);
 		}
 		mdl_close(m);
 	}
