@@ -1,11 +1,11 @@
 /*
- * One zeroed reservation; the kernel gives pages as they are touched.
+ * One zeroed area; the kernel gives pages as they are touched.
  */
 #include "engine/cache.h"
 
 #include <float.h>
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -25,32 +25,38 @@ size_t eng_cache_entry_bytes(enum eng_cache_type type, uint32_t latent, uint32_t
 	return width * (type == ENG_CACHE_F32 ? sizeof(float) : half);
 }
 
-int eng_cache_init(struct eng_cache *c, enum eng_cache_type type, uint32_t blocks, uint32_t layers,
-		   uint32_t latent, uint32_t key, struct lt_err *err)
+int eng_cache_init(struct eng_cache *c, enum eng_cache_type type, const struct eng_place *place,
+		   uint32_t blocks, uint32_t layers, uint32_t latent, uint32_t key,
+		   struct lt_err *err)
 {
 	size_t entries, bytes;
+	char what[120];
+	void *p;
+	int rc;
 
 	c->type = type;
+	c->placed = place != NULL;
+	c->place = place ? *place : (struct eng_place){0};
 	c->blocks = blocks;
 	c->layers = layers;
 	c->latent = latent;
 	c->width = latent + key; /* both are far below 2^31 in any model */
 	c->entry_bytes = eng_cache_entry_bytes(type, latent, key);
 	c->data = NULL;
-	if (lt_mul(blocks, ENG_BLOCK_TOKENS, &entries) && lt_mul(entries, layers, &entries) &&
-	    lt_mul(entries, c->entry_bytes, &bytes))
-		c->data = lt_alloc(bytes, 1);
-	if (!c->data)
-		return lt_fail(err, LT_ENOMEM,
-			       "no memory for a cache of %u blocks (%u tokens each, %zu bytes a "
-			       "token); fewer blocks take less",
-			       blocks, ENG_BLOCK_TOKENS, layers * c->entry_bytes);
-	return 0;
+	snprintf(what, sizeof(what), "a cache of %u blocks (%u tokens each, %zu bytes a token)",
+		 blocks, ENG_BLOCK_TOKENS, layers * c->entry_bytes);
+	if (!lt_mul(blocks, ENG_BLOCK_TOKENS, &entries) || !lt_mul(entries, layers, &entries) ||
+	    !lt_mul(entries, c->entry_bytes, &bytes))
+		return lt_fail(err, LT_ENOMEM, "no memory for %s", what);
+	rc = eng_area_map(place, bytes, what, &p, err);
+	if (rc == 0)
+		c->data = p;
+	return rc;
 }
 
 void eng_cache_fini(struct eng_cache *c)
 {
-	free(c->data);
+	eng_area_unmap(c->placed ? &c->place : NULL, c->data, eng_cache_bytes(c));
 	c->data = NULL;
 }
 

@@ -18,11 +18,14 @@
 #define LT_ENGINE_CACHE_H
 
 #include "base/error.h"
+#include "engine/area.h"
 #include "engine/engine.h"
 
 #define ENG_CACHE_GROUP 32u
 
 struct eng_cache {
+	struct eng_place place;
+	bool placed;
 	enum eng_cache_type type;
 	uint32_t blocks, layers, latent, width;
 	size_t entry_bytes; /* of a token in a layer */
@@ -32,9 +35,11 @@ struct eng_cache {
 /* Bytes of an entry: a latent of `latent` values and a shared key of `key`. */
 size_t eng_cache_entry_bytes(enum eng_cache_type type, uint32_t latent, uint32_t key);
 
-/* Memory is reserved here and touched when first written. LT_ENOMEM. */
-int eng_cache_init(struct eng_cache *c, enum eng_cache_type type, uint32_t blocks, uint32_t layers,
-		   uint32_t latent, uint32_t key, struct lt_err *err);
+/* Memory is reserved here and touched when first written. place NULL: as the system does it. LT_ENOMEM, and the
+ * errors of eng_area_map. */
+int eng_cache_init(struct eng_cache *c, enum eng_cache_type type, const struct eng_place *place,
+		   uint32_t blocks, uint32_t layers, uint32_t latent, uint32_t key,
+		   struct lt_err *err);
 void eng_cache_fini(struct eng_cache *c);
 uint64_t eng_cache_bytes(const struct eng_cache *c);
 

@@ -65,6 +65,12 @@ static int check_opts(const struct eng_opts *o, struct lt_err *err)
 	if (o->cache_type != ENG_CACHE_BF16 && o->cache_type != ENG_CACHE_F32 &&
 	    o->cache_type != ENG_CACHE_Q8)
 		return lt_fail(err, LT_EINVAL, "unknown cache type; allowed are bf16, f32 and q8");
+	if (o->place.numa > ENG_NUMA_INTERLEAVE)
+		return lt_fail(err, LT_EINVAL,
+			       "unknown numa policy; allowed are auto, off and interleave");
+	if (o->place.hugepages > ENG_HUGEPAGES_EXPLICIT)
+		return lt_fail(err, LT_EINVAL,
+			       "unknown huge pages; allowed are auto, off and explicit");
 	if (o->attention != ENG_ATTENTION_AUTO && o->attention != ENG_ATTENTION_ABSORBED)
 		return lt_fail(err, LT_EINVAL, "unknown attention; allowed are auto and absorbed");
 	if (o->cache_blocks < 1 || o->cache_blocks > MAX_CACHE_BLOCKS)

@@ -24,6 +24,16 @@ enum eng_cache_type { ENG_CACHE_BF16, ENG_CACHE_F32, ENG_CACHE_Q8 };
 enum eng_attention { ENG_ATTENTION_AUTO, ENG_ATTENTION_ABSORBED };
 enum eng_form { ENG_FORM_ABSORBED, ENG_FORM_EXPANDED };
 
+enum eng_numa { ENG_NUMA_AUTO, ENG_NUMA_OFF, ENG_NUMA_INTERLEAVE };
+enum eng_hugepages { ENG_HUGEPAGES_AUTO, ENG_HUGEPAGES_OFF, ENG_HUGEPAGES_EXPLICIT };
+
+/* Where weights, cache and threads of backend cpu live; of the others, the cache. */
+struct eng_place {
+	enum eng_numa numa;	      /* auto: pages dealt out over all nodes where there are several */
+	enum eng_hugepages hugepages; /* auto: transparent ones; explicit: from vm.nr_hugepages */
+	bool pin;		      /* each thread to a processor; cores before their siblings */
+};
+
 struct eng_opts {
 	const char *backend; /* "cpu", "blas" or "null"; NULL: the default */
 	const char *isa;     /* backend cpu: instruction set by name; NULL or "auto": the best */
@@ -33,6 +43,7 @@ struct eng_opts {
 	uint32_t max_rows;     /* tokens of the largest step; at least ENG_SPAN_TOKENS */
 	uint32_t max_outputs;  /* rows that may ask for logits in a step; at least 1 */
 	uint32_t threads;      /* 0: one a core */
+	struct eng_place place;
 	double null_rate; /* backend null: tokens a second over all sequences; 0: as fast as it goes */
 };
 

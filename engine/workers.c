@@ -7,6 +7,8 @@
  * The rounds of a step follow each other within microseconds, so a worker looks for the next one for a
  * while before it goes to sleep; waking it takes longer than most rounds.
  */
+#include "config.h" /* first: it asks for the affinity calls */
+
 #include "engine/workers.h"
 
 #include <pthread.h>
@@ -14,6 +16,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -107,6 +110,71 @@ static void *member_main(void *arg)
 	return NULL;
 }
 
+/* The smallest processor that shares a core with `cpu`, which may be itself. */
+static int first_sibling(int cpu)
+{
+	char path[96];
+	int first = cpu;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list",
+		 cpu);
+	f = fopen(path, "r");
+	if (f) {
+		if (fscanf(f, "%d", &first) != 1)
+			first = cpu;
+		fclose(f);
+	}
+	return first;
+}
+
+/* Processor number n to pin to, counted over those allowed: one of each core, then the others. */
+static int nth_processor(const cpu_set_t *allowed, uint32_t n)
+{
+	cpu_set_t firsts, cores;
+
+	CPU_ZERO(&firsts);
+	CPU_ZERO(&cores);
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		int core = CPU_ISSET(cpu, allowed) ? first_sibling(cpu) : -1;
+
+		if (core >= 0 && core < CPU_SETSIZE && !CPU_ISSET(core, &cores)) {
+			CPU_SET(core, &cores);
+			CPU_SET(cpu, &firsts);
+		}
+	}
+	for (int again = 0; again < 2; again++) {
+		for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+			bool mine = CPU_ISSET(cpu, allowed) &&
+				    (CPU_ISSET(cpu, &firsts) != 0) == (again == 0);
+
+			if (mine && n-- == 0)
+				return cpu;
+		}
+	}
+	return -1;
+}
+
+static int pin_members(struct eng_workers *w, struct lt_err *err)
+{
+	cpu_set_t allowed, one;
+	int rc = sched_getaffinity(0, sizeof(allowed), &allowed);
+
+	if (rc == 0 && (uint32_t)CPU_COUNT(&allowed) < w->threads)
+		return lt_fail(err, LT_EINVAL,
+			       "engine.pin: %u threads, and %d processors may be used; "
+			       "engine.threads may be at most that many",
+			       w->threads, CPU_COUNT(&allowed));
+	for (uint32_t i = 0; rc == 0 && i < w->started; i++) {
+		CPU_ZERO(&one);
+		CPU_SET(nth_processor(&allowed, w->members[i].number), &one);
+		rc = pthread_setaffinity_np(w->members[i].thread, sizeof(one), &one);
+	}
+	return rc == 0 ? 0
+		       : lt_fail(err, LT_EUNSUPPORTED,
+				 "engine.pin: the system does not let threads be pinned; take no");
+}
+
 /* Signals are for the program's own threads: members are born with all of them blocked. */
 static bool start_members(struct eng_workers *w)
 {
@@ -127,9 +195,10 @@ static bool start_members(struct eng_workers *w)
 	return ok;
 }
 
-int eng_workers_open(uint32_t threads, struct eng_workers **out, struct lt_err *err)
+int eng_workers_open(uint32_t threads, bool pin, struct eng_workers **out, struct lt_err *err)
 {
 	struct eng_workers *w;
+	int rc = 0;
 
 	w = lt_alloc(1, sizeof(*w) + threads * sizeof(struct member));
 	if (!w)
@@ -140,6 +209,12 @@ int eng_workers_open(uint32_t threads, struct eng_workers **out, struct lt_err *
 	if (!start_members(w)) {
 		eng_workers_close(w);
 		return lt_fail(err, LT_ENOMEM, "can't start %u threads; fewer may work", threads);
+	}
+	if (pin)
+		rc = pin_members(w, err);
+	if (rc != 0) {
+		eng_workers_close(w);
+		return rc;
 	}
 	*out = w;
 	return 0;

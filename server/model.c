@@ -139,6 +139,9 @@ static int open_engine(struct srv_model *m, const struct srv_params *p, struct l
 		.max_outputs = (uint32_t)p->scheduler_max_running,
 		.threads = (uint32_t)p->engine_threads,
 		.null_rate = p->engine_null_rate,
+		.place = {.numa = (enum eng_numa)p->engine_numa,
+			  .hugepages = (enum eng_hugepages)p->engine_hugepages,
+			  .pin = p->engine_pin},
 	};
 
 	o.cache_blocks = cache_blocks(m, p, o.cache_type);

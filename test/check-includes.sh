@@ -52,6 +52,7 @@ for folder in base model engine scheduler api server tools; do
 		confined 'cuda|cublas' engine/cuda
 		confined 'pcre2' model
 		confined 'sodium' 'base'
+		confined 'numa' 'engine'
 	done
 done
 [ $bad -eq 0 ] && echo "includes: as the table says"

@@ -135,7 +135,7 @@ static int open_parts(struct blas *b, const struct mdl *m, const struct eng_opts
 {
 	const struct mdl_config *c = b->c;
 	uint64_t ctx = (uint64_t)opts->cache_blocks * ENG_BLOCK_TOKENS;
-	int rc = eng_workers_open(b->threads, &b->workers, err);
+	int rc = eng_workers_open(b->threads, opts->place.pin, &b->workers, err);
 
 	if (ctx > c->max_positions)
 		ctx = c->max_positions;
@@ -146,8 +146,8 @@ static int open_parts(struct blas *b, const struct mdl *m, const struct eng_opts
 	if (rc == 0)
 		rc = blas_load(b, m, err);
 	if (rc == 0)
-		rc = eng_cache_init(&b->cache, opts->cache_type, opts->cache_blocks, c->layers,
-				    c->kv_rank, c->qk_rope, err);
+		rc = eng_cache_init(&b->cache, opts->cache_type, &opts->place, opts->cache_blocks,
+				    c->layers, c->kv_rank, c->qk_rope, err);
 	if (rc == 0 && (!take_rows(b, opts) || !take_scratch(b)))
 		rc = lt_fail(err, LT_ENOMEM,
 			     "no memory for steps of %u rows; fewer rows or threads take less",

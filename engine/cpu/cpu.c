@@ -50,7 +50,7 @@ static int open_parts(struct cpu *b, const struct mdl *m, const struct eng_opts 
 			     "takes it)",
 			     mdl_path(m), c->kv_rank);
 	if (rc == 0)
-		rc = eng_workers_open(b->threads, &b->workers, err);
+		rc = eng_workers_open(b->threads, opts->place.pin, &b->workers, err);
 	b->ctx = ctx > c->max_positions ? c->max_positions : (size_t)ctx;
 	b->head_groups = (c->heads + 15) / 16;
 	if (rc == 0)
@@ -58,12 +58,10 @@ static int open_parts(struct cpu *b, const struct mdl *m, const struct eng_opts 
 	if (rc == 0)
 		rc = cpu_load(b, m, err);
 	if (rc == 0)
-		rc = eng_cache_init(&b->cache, opts->cache_type, opts->cache_blocks, c->layers,
-				    c->kv_rank, c->qk_rope, err);
-	if (rc == 0 && !cpu_take(b, opts))
-		rc = lt_fail(err, LT_ENOMEM,
-			     "no memory for steps of %u rows; fewer rows or threads take less",
-			     opts->max_rows);
+		rc = eng_cache_init(&b->cache, opts->cache_type, &opts->place, opts->cache_blocks,
+				    c->layers, c->kv_rank, c->qk_rope, err);
+	if (rc == 0)
+		rc = cpu_take(b, opts, err);
 	return rc;
 }
 
@@ -77,6 +75,7 @@ static int cpu_open(const struct mdl *m, const struct eng_opts *opts, struct eng
 		return lt_fail(err, LT_ENOMEM, "no memory for backend cpu");
 	b->c = mdl_config(m);
 	b->threads = opts->threads;
+	b->place = opts->place;
 	rc = open_parts(b, m, opts, err);
 	if (rc != 0) {
 		cpu_close(b);

@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "engine/area.h"
 #include "engine/backend.h"
 #include "engine/cache.h"
 #include "engine/cpu/isa.h"
@@ -95,6 +96,9 @@ struct cpu {
 	struct eng_rope rope;
 	struct eng_cache cache;
 	struct eng_workers *workers;
+	struct eng_place place;
+	void *memory; /* what a step needs, in one area */
+	size_t memory_bytes;
 	uint32_t threads, head_groups; /* groups of 16 heads */
 	size_t ctx;
 
@@ -139,8 +143,8 @@ struct cpu {
 int cpu_load(struct cpu *b, const struct mdl *m, struct lt_err *err);
 void cpu_unload(struct cpu *b);
 
-/* memory.c: what a step needs, zeroed and untouched until used. False without memory. */
-bool cpu_take(struct cpu *b, const struct eng_opts *opts);
+/* memory.c: what a step needs, zeroed and untouched until used. LT_ENOMEM, and eng_area_map's errors. */
+int cpu_take(struct cpu *b, const struct eng_opts *opts, struct lt_err *err);
 void cpu_release(struct cpu *b);
 
 /* product.c. Brings rows x [n, cols] to form `act` in b->xs; returns the pointers to them. Spread over

@@ -6,7 +6,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "engine/cpu/cpu.h"
@@ -293,6 +292,8 @@ static void pack_task(void *arg, size_t i, uint32_t worker)
 static int place(struct loader *l)
 {
 	size_t at = 0;
+	void *p;
+	int rc;
 
 	for (size_t i = 0; i < l->n_packs; i++) {
 		size_t bytes;
@@ -301,27 +302,24 @@ static int place(struct loader *l)
 		    !lt_add(at, bytes, &at))
 			return lt_fail(l->err, LT_ENOMEM, "weights larger than memory can be");
 	}
+	rc = eng_area_map(&l->b->place, at, "packed weights", &p, l->err);
+	if (rc != 0)
+		return lt_fail_in(l->err, rc, "%s", mdl_path(l->m));
+	l->b->weights = p;
 	l->b->weight_bytes = at;
-	l->b->weights = mmap(NULL, at, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (l->b->weights == MAP_FAILED) {
-		l->b->weights = NULL;
-		return lt_fail(l->err, LT_ENOMEM, "%s: no memory for %.1f GB of packed weights",
-			       mdl_path(l->m), (double)at / 1e9);
-	}
-	madvise(l->b->weights, at, MADV_HUGEPAGE); /* fewer TLB misses; no matter if refused */
 	at = 0;
 	for (size_t i = 0; i < l->n_packs; i++) {
 		struct cpu_mat *m = l->packs[i].to;
 
 		m->data = l->b->weights + at;
 		at += m->panels * m->panel_bytes;
-		for (uint32_t p = 0; p < m->panels; p += TASK_PANELS) {
+		for (uint32_t k = 0; k < m->panels; k += TASK_PANELS) {
 			if (lt_reserve(&l->tasks, &l->cap_tasks, l->n_tasks + 1,
 				       sizeof(*l->tasks)) != 0)
 				return lt_fail(l->err, LT_ENOMEM,
 					       "no memory for the list of weights");
 			l->tasks[l->n_tasks++] = (struct task){
-				i, p, m->panels - p < TASK_PANELS ? m->panels - p : TASK_PANELS};
+				i, k, m->panels - k < TASK_PANELS ? m->panels - k : TASK_PANELS};
 		}
 	}
 	return 0;
@@ -363,6 +361,5 @@ void cpu_unload(struct cpu *b)
 	}
 	free(b->layers);
 	free(b->vectors);
-	if (b->weights)
-		munmap(b->weights, b->weight_bytes);
+	eng_area_unmap(&b->place, b->weights, b->weight_bytes);
 }

@@ -110,7 +110,8 @@ static void put_get(enum eng_cache_type type, size_t bytes) /* of an entry */
 	struct eng_cache c;
 
 	assert_int_equal(eng_cache_entry_bytes(type, LATENT, WIDTH - LATENT), bytes);
-	assert_int_equal(eng_cache_init(&c, type, BLOCKS, LAYERS, LATENT, WIDTH - LATENT, NULL), 0);
+	assert_int_equal(
+		eng_cache_init(&c, type, NULL, BLOCKS, LAYERS, LATENT, WIDTH - LATENT, NULL), 0);
 	assert_int_equal(c.entry_bytes, bytes);
 	assert_int_equal(eng_cache_bytes(&c), BLOCKS * 32 * LAYERS * bytes);
 	fill(&c, 1, table, TOKENS);
@@ -155,7 +156,7 @@ static void q8_groups(void **unused)
 		float put[516], want[516], got[516];
 		struct eng_cache c;
 
-		assert_int_equal(eng_cache_init(&c, ENG_CACHE_Q8, 1, 1, n, key, NULL), 0);
+		assert_int_equal(eng_cache_init(&c, ENG_CACHE_Q8, NULL, 1, 1, n, key, NULL), 0);
 		assert_int_equal(c.entry_bytes, (n + 31) / 32 * 2 + key * 2 + (n + 1) / 2 * 2);
 		for (int round = 0; round < 20; round++) {
 			for (uint32_t i = 0; i < n + key; i++)
@@ -205,7 +206,7 @@ static void bf16_rounding(void **unused)
 	float got, nan = NAN;
 
 	(void)unused;
-	assert_int_equal(eng_cache_init(&c, ENG_CACHE_BF16, 1, 1, 1, 0, NULL), 0);
+	assert_int_equal(eng_cache_init(&c, ENG_CACHE_BF16, NULL, 1, 1, 1, 0, NULL), 0);
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 		eng_cache_put(&c, 0, &block, 0, &pairs[i][0]);
 		eng_cache_get(&c, 0, &block, 1, &got);
@@ -225,8 +226,9 @@ static void copy(enum eng_cache_type type)
 	for (uint32_t n = 0; n <= ENG_BLOCK_TOKENS; n += n == 0 || n == 31 ? 1 : 15) {
 		struct eng_cache c;
 
-		assert_int_equal(
-			eng_cache_init(&c, type, BLOCKS, LAYERS, LATENT, WIDTH - LATENT, NULL), 0);
+		assert_int_equal(eng_cache_init(&c, type, NULL, BLOCKS, LAYERS, LATENT,
+						WIDTH - LATENT, NULL),
+				 0);
 		fill(&c, 1, from, 32);
 		fill(&c, 2, to, 32);
 		fill(&c, 3, next, 32);
@@ -258,12 +260,11 @@ static void too_large(void **unused)
 	struct lt_err err = {0};
 
 	(void)unused;
-	assert_int_equal(
-		eng_cache_init(&c, ENG_CACHE_F32, UINT32_MAX, UINT32_MAX, UINT32_MAX, 1, &err),
-		LT_ENOMEM);
+	assert_int_equal(eng_cache_init(&c, ENG_CACHE_F32, NULL, UINT32_MAX, UINT32_MAX, UINT32_MAX,
+					1, &err),
+			 LT_ENOMEM);
 	assert_null(c.data);
 	assert_non_null(strstr(err.text, "4294967295 blocks"));
-	assert_non_null(strstr(err.text, "fewer blocks"));
 }
 
 int main(void)

@@ -54,6 +54,8 @@ static void options(void **unused)
 	(void)unused;
 	REFUSES(cache_type = (enum eng_cache_type)7, "cache type", "allowed are bf16, f32 and q8");
 	REFUSES(attention = (enum eng_attention)7, "attention", "allowed are auto and absorbed");
+	REFUSES(place.numa = (enum eng_numa)3, "numa", "auto, off and interleave");
+	REFUSES(place.hugepages = (enum eng_hugepages)3, "huge pages", "auto, off and explicit");
 	REFUSES(cache_blocks = 0, "0 cache blocks", "allowed are 1 to 134217727");
 	REFUSES(cache_blocks = 134217728, "134217728 cache blocks", "allowed are 1 to 134217727");
 	REFUSES(max_rows = 0, "0 rows", "allowed are 256 to 1048576");

@@ -2,13 +2,17 @@
  * engine/workers.c: every task of every round runs once, before the round's end, with the thread
  * number it was given to itself. Plain memory everywhere: TSan sees what isn't ordered.
  */
+#include "config.h" /* first: it asks for the affinity calls */
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/workers.h"
@@ -64,7 +68,7 @@ static void all_once(void **unused)
 	for (uint32_t threads = 1; threads <= MAX_THREADS; threads++) {
 		struct eng_workers *w;
 
-		assert_int_equal(eng_workers_open(threads, &w, NULL), 0);
+		assert_int_equal(eng_workers_open(threads, false, &w, NULL), 0);
 		for (uint32_t n = 0; n < ROUNDS; n++) {
 			size_t tasks = n * 7 % (MAX_TASKS + 1);
 			struct round r = {.input = n + 1};
@@ -84,7 +88,7 @@ static void idle(void **unused)
 	for (uint32_t threads = 1; threads <= MAX_THREADS; threads++) {
 		struct eng_workers *w;
 
-		assert_int_equal(eng_workers_open(threads, &w, NULL), 0);
+		assert_int_equal(eng_workers_open(threads, false, &w, NULL), 0);
 		eng_workers_close(w);
 	}
 }
@@ -115,7 +119,7 @@ static void at_once(void **unused)
 		struct meeting m = {0};
 		struct eng_workers *w;
 
-		assert_int_equal(eng_workers_open(threads, &w, NULL), 0);
+		assert_int_equal(eng_workers_open(threads, false, &w, NULL), 0);
 		pthread_barrier_init(&m.barrier, NULL, threads);
 		for (uint32_t n = 1; n <= 100; n++) {
 			eng_workers_run(w, threads, meet, &m);
@@ -139,20 +143,73 @@ static void cannot_start(void **unused)
 		struct lt_err err = {0};
 
 		fail_at = n;
-		assert_int_equal(eng_workers_open(4, &w, &err), LT_ENOMEM);
+		assert_int_equal(eng_workers_open(4, false, &w, &err), LT_ENOMEM);
 		assert_null(w);
 		assert_non_null(strstr(err.text, "4 threads"));
 		fail_at = 0;
 	}
 }
 
+/* Where the threads of a round run: worker by worker, all of them inside at once. */
+struct places {
+	pthread_barrier_t barrier;
+	cpu_set_t sets[CPU_SETSIZE];
+};
+
+static void look(void *arg, size_t i, uint32_t worker)
+{
+	struct places *p = arg;
+
+	(void)i;
+	pthread_barrier_wait(&p->barrier);
+	sched_getaffinity(0, sizeof(p->sets[worker]), &p->sets[worker]);
+}
+
+/* Every started thread has one processor, no two have the same, and the caller's is left free. */
+static void pinned(void **unused)
+{
+	cpu_set_t allowed, taken;
+	struct lt_err err = {0};
+	struct eng_workers *w = NULL;
+	struct places *p = calloc(1, sizeof(*p));
+	uint32_t most;
+
+	(void)unused;
+	assert_non_null(p);
+	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	most = (uint32_t)CPU_COUNT(&allowed);
+	for (uint32_t threads = 1; threads <= most && threads <= 8; threads++) {
+		assert_int_equal(eng_workers_open(threads, true, &w, &err), 0);
+		pthread_barrier_init(&p->barrier, NULL, threads);
+		eng_workers_run(w, threads, look, p);
+		CPU_ZERO(&taken);
+		for (uint32_t i = 1; i < threads; i++) {
+			cpu_set_t both;
+
+			assert_int_equal(CPU_COUNT(&p->sets[i]), 1);
+			CPU_AND(&both, &taken, &p->sets[i]);
+			assert_int_equal(CPU_COUNT(&both), 0);
+			CPU_OR(&taken, &taken, &p->sets[i]);
+		}
+		CPU_AND(&taken, &taken, &allowed);
+		assert_int_equal(CPU_COUNT(&taken), threads - 1);
+		assert_true(CPU_EQUAL(&p->sets[0], &allowed));
+		pthread_barrier_destroy(&p->barrier);
+		eng_workers_close(w);
+	}
+	w = NULL;
+	assert_int_equal(eng_workers_open(most + 1, true, &w, &err), LT_EINVAL);
+	assert_null(w);
+	assert_non_null(strstr(err.text, "engine.pin"));
+	assert_non_null(strstr(err.text, "processors"));
+	free(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(all_once),
-		cmocka_unit_test(idle),
-		cmocka_unit_test(at_once),
-		cmocka_unit_test(cannot_start),
+		cmocka_unit_test(all_once),	cmocka_unit_test(idle),	  cmocka_unit_test(at_once),
+		cmocka_unit_test(cannot_start), cmocka_unit_test(pinned),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
