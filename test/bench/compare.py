@@ -6,7 +6,7 @@ ratios. Entry: compare.sh. Standard library only.
 Rows (--rows, separated by commas):
   prompt:N         a prompt of N tokens: `latentctl bench`, `llama-bench`
   decode:B[@D]     one token of each of B sequences a step, D tokens in the cache beforehand: `latentctl bench`;
-                   `llama-bench` for one sequence, `llama-batched-bench` for several
+                   `llama-bench` for one sequence, `llama-batched-bench` for several (D at least 1)
   server:C         C clients of load.py on latentd and on `llama-server`, with the servers' peak resident memory;
                    all such rows of a round share one start of each server
 """
@@ -32,6 +32,14 @@ class Failure(Exception):
     """Said to the user without a traceback."""
 
 
+class Ended(Failure):
+    """A program ended that should not have, or not so."""
+
+    def __init__(self, code, command, said):
+        self.program = os.path.basename(next((w for w in command if os.path.basename(w).startswith("llama-")), command[0]))
+        super().__init__("status %d of %s\n%s" % (code, shlex.join(command), tail(said)))
+
+
 def say(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -50,7 +58,8 @@ def parse_row(text):
     if kind not in ("prompt", "decode", "server") or row[0] is None or row[1] < 1 or row[2] < 0 or \
             (at and kind != "decode"):
         raise Failure("row %r is not prompt:N, decode:BATCH, decode:BATCH@DEPTH or server:CLIENTS" % text)
-    return row
+    # llama-batched-bench knows no empty prompt.
+    return ("decode", row[1], max(row[2], 1)) if kind == "decode" and row[1] > 1 else row
 
 
 def arguments():
@@ -113,7 +122,7 @@ class Programs:
             try:
                 done = subprocess.run(self.peer(name) + ["--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                       stderr=subprocess.STDOUT)
-                missing, said = done.returncode in (126, 127), done.stdout.decode(errors="replace")
+                missing, said = done.returncode != 0, done.stdout.decode(errors="replace")
             except OSError as e:
                 missing, said = True, str(e)
             if missing:
@@ -152,7 +161,7 @@ def output_of(command):
     """Standard output of a program that must succeed."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if done.returncode != 0:
-        raise Failure("status %d of %s\n%s" % (done.returncode, shlex.join(command), tail(done.stderr)))
+        raise Ended(done.returncode, command, done.stderr)
     return done.stdout.decode(errors="replace")
 
 
@@ -197,12 +206,11 @@ def llama_bench(a, programs, row):
 
 
 def llama_batched_bench(a, programs, row):
-    # A prompt that is there at least, since the program knows no empty one. The cache is cut into equal parts for the
-    # sequences, whose length llama.cpp rounds up to 256 tokens.
-    depth, n = max(row[2], 1), generated(a, row)
-    context = row[1] * -(-(depth + n) // 256) * 256
+    # The cache is cut into equal parts for the sequences, whose length llama.cpp rounds up to 256 tokens.
+    n = generated(a, row)
+    context = row[1] * -(-(row[2] + n) // 256) * 256
     command = programs.peer("llama-batched-bench") + [
-        "-m", a.peer_model, "-t", str(a.threads), "-ub", str(a.chunk), "-c", str(context), "-npp", str(depth),
+        "-m", a.peer_model, "-t", str(a.threads), "-ub", str(a.chunk), "-c", str(context), "-npp", str(row[2]),
         "-ntg", str(n), "-npl", str(row[1]), "--output-format", "jsonl"] + a.peer_options
     lines = [l for l in output_of(command).split("\n") if l.startswith("{")]
     if not lines:
@@ -283,7 +291,8 @@ class Server:
             try:
                 # No event says that another's server is ready: ask it again, unless it ends meanwhile.
                 code = self.process.wait(0.2)
-                raise Failure("status %d of %s\n%s" % (code, shlex.join(self.command), self.said()))
+                self.log.seek(0)
+                raise Ended(code, self.command, self.log.read())
             except subprocess.TimeoutExpired:
                 pass
             if time.monotonic() > end:
@@ -294,7 +303,7 @@ class Server:
         return tail(self.log.read())
 
     def memory(self):
-        """MiB: peak resident (VmHWM), and the part of the resident memory now that is no file's."""
+        """MiB: peak resident (VmHWM), and what of the resident memory now is anonymous."""
         best = (0, 0)
         for pid in process_tree(self.process.pid):
             try:
@@ -368,7 +377,7 @@ def serve(a, server, rows, number):
                 figures["server, %d clients: %s" % (clients, name)] = value(got)
         peak, anonymous = server.memory()
         figures["server, %d clients: peak resident memory, MiB" % clients] = peak
-        figures["of this no file's, at the end, MiB"] = anonymous
+        figures["of it anonymous, at the end, MiB"] = anonymous
     except Failure as e:
         raise Failure("%s\n  with %s\n%s" % (e, shlex.join(server.command), server.said())) from None
     finally:
@@ -458,11 +467,14 @@ def main():
             rounds += 1
     except Failure as e:
         failure = str(e)
+        if isinstance(e, Ended) and e.program.startswith("llama-"):
+            failure += "\n  (llama.cpp was given the model as %s; --peer-model if it is elsewhere for it)" % a.peer_model
     except KeyboardInterrupt:
         failure = "interrupted"
-    print("\n".join(head))
-    print("Medians of %d rounds that took turns%s.\n" % (rounds, ", and part of another" if failure else ""))
-    print(table(figures))
+    if any(sides[PEER] for sides in figures.values()):
+        print("\n".join(head))
+        print("Medians of %d rounds that took turns%s.\n" % (rounds, ", and part of another" if failure else ""))
+        print(table(figures))
     if a.json:
         with open(a.json, "w") as f:
             json.dump({"model": a.model, "processor": processor(), "threads": a.threads, "load_average": load1,
