@@ -34,11 +34,11 @@ INLINE float fold(vf v)
 	return sum;
 }
 
-/* Largest magnitude to scale and its inverse. An infinity gives NaN: the row is lost, as it must be. */
+/* Largest magnitude to scale and its inverse. What is too small to have one counts as 0. */
 INLINE float scale_of(float most, float *inverse)
 {
-	*inverse = most > 0 && most <= 3.0e38f ? 127 / most : 0;
-	return most <= 3.0e38f ? most / 127 : NAN;
+	*inverse = most > 1e-36f ? 127 / most : 0;
+	return most > 1e-36f ? most / 127 : 0;
 }
 
 INLINE void quantise_groups(const float *x, size_t cols, struct cpu_group *dst, const bool halves)
@@ -49,6 +49,11 @@ INLINE void quantise_groups(const float *x, size_t cols, struct cpu_group *dst, 
 		vi qa, qb;
 		int32_t sa, sb;
 
+		/* With an infinity (or next to one) or a NaN the row is lost, as it must be. */
+		if (!(ma <= 3.0e38f && mb <= 3.0e38f)) {
+			*dst = (struct cpu_group){.d = {NAN, NAN}, .s = NAN, .s_half = {NAN, NAN}};
+			continue;
+		}
 		if (!halves)
 			ma = mb = ma > mb ? ma : mb;
 		dst->d[0] = scale_of(ma, &ia);

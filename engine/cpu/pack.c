@@ -2,6 +2,7 @@
  * From the file's blocks to panels (format.h has the layout). Pure functions on caller memory; panels
  * are apart, so any thread may pack any of them.
  */
+#include <math.h>
 #include <string.h>
 
 #include "engine/cpu/format.h"
@@ -33,6 +34,11 @@ const char *cpu_format_name(enum cpu_format format)
 	static const char *const floats[] = {"BF16", "BF16 exact", "F8", "F32", "F16"};
 
 	return format < CPU_INT_COUNT ? traits[format].name : floats[format - CPU_INT_COUNT];
+}
+
+static size_t min_of(size_t a, size_t b)
+{
+	return a < b ? a : b;
 }
 
 static size_t round_up(size_t n, size_t to)
@@ -343,18 +349,36 @@ static void pack_int(struct cpu_mat *m, byte *panel, const struct mdl_weight *w,
 	}
 }
 
+/* E4M3's two codes that are no numbers. The kernels take them for 480; whoever packs gives their lane
+ * a scale that isn't one. */
+static bool f8_nan(byte b)
+{
+	return (b & 0x7f) == 0x7f;
+}
+
+static void put_f8_scale(const struct cpu_mat *m, byte *panel, size_t block, unsigned lane,
+			 float scale)
+{
+	memcpy(panel + m->scales + (block * CPU_LANES + lane) * sizeof(scale), &scale,
+	       sizeof(scale));
+}
+
 static void pack_f8(struct cpu_mat *m, byte *panel, const struct mdl_weight *w, size_t first,
 		    unsigned lanes)
 {
 	for (unsigned lane = 0; lane < lanes; lane++) {
 		const byte *b = (const byte *)w->data + (first + lane) * w->row_bytes;
-		float scale;
 
-		for (size_t c = 0; c < m->cols; c++)
-			panel[c / 2 * 32 + lane * 2 + c % 2] = b[c];
-		for (size_t c = 0; c < m->cols; c += m->block_cols) {
-			scale = mdl_weight_scale(w, first + lane, c);
-			memcpy(panel + m->scales + (c / m->block_cols * 16 + lane) * 4, &scale, 4);
+		for (size_t c = 0, block = 0; c < m->cols; block++) {
+			size_t end = min_of(c + m->block_cols, m->cols);
+			float scale = mdl_weight_scale(w, first + lane, c);
+
+			for (; c < end; c++) {
+				panel[c / 2 * 32 + lane * 2 + c % 2] = b[c];
+				if (f8_nan(b[c]))
+					scale = NAN;
+			}
+			put_f8_scale(m, panel, block, lane, scale);
 		}
 	}
 }
@@ -394,20 +418,25 @@ void cpu_pack_f8_transposed(struct cpu_mat *m, uint32_t panel, const struct mdl_
 	byte *to = m->data + panel * m->panel_bytes;
 	uint32_t row = panel * CPU_LANES;
 	unsigned lanes = m->rows - row < CPU_LANES ? m->rows - row : CPU_LANES;
-	float scale;
+	float scale[CPU_LANES];
 
 	memset(to, 0, m->panel_bytes);
-	for (size_t c = 0; c < m->cols; c++) {
-		const byte *b = (const byte *)w->data + (first + c) * w->row_bytes + row;
+	for (size_t c = 0, block = 0; c < m->cols; block++) {
+		size_t end = min_of(c + m->block_cols, m->cols);
 
 		for (unsigned lane = 0; lane < lanes; lane++)
-			to[c / 2 * 32 + lane * 2 + c % 2] = b[lane];
-	}
-	for (size_t c = 0; c < m->cols; c += m->block_cols) {
-		for (unsigned lane = 0; lane < lanes; lane++) {
-			scale = mdl_weight_scale(w, first + c, row + lane);
-			memcpy(to + m->scales + (c / m->block_cols * 16 + lane) * 4, &scale, 4);
+			scale[lane] = mdl_weight_scale(w, first + c, row + lane);
+		for (; c < end; c++) {
+			const byte *b = (const byte *)w->data + (first + c) * w->row_bytes + row;
+
+			for (unsigned lane = 0; lane < lanes; lane++) {
+				to[c / 2 * 32 + lane * 2 + c % 2] = b[lane];
+				if (f8_nan(b[lane]))
+					scale[lane] = NAN;
+			}
 		}
+		for (unsigned lane = 0; lane < lanes; lane++)
+			put_f8_scale(m, to, block, lane, scale[lane]);
 	}
 }
 

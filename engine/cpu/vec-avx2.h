@@ -193,11 +193,11 @@ VEC vf vf_fma(vf x, vf y, vf z)
 }
 VEC float vf_max_lane(vf x)
 {
-	__m256 m = _mm256_max_ps(x.a, x.b);
-	__m128 h = _mm_max_ps(_mm256_castps256_ps128(m), _mm256_extractf128_ps(m, 1));
+	__m256i m = _mm256_max_epi32(_mm256_castps_si256(x.a), _mm256_castps_si256(x.b));
+	__m128i h = _mm_max_epi32(_mm256_castsi256_si128(m), _mm256_extracti128_si256(m, 1));
 
-	h = _mm_max_ps(h, _mm_movehl_ps(h, h));
-	return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+	h = _mm_max_epi32(h, _mm_shuffle_epi32(h, 0x4e));
+	return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(h, _mm_shuffle_epi32(h, 0xb1))));
 }
 VEC __m128i load128(const void *p)
 {
@@ -274,10 +274,11 @@ VEC __m256i bf16_bits256(__m256 x)
 {
 	__m256i u = _mm256_castps_si256(x);
 	__m256i odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
+	__m256i nan = _mm256_castps_si256(
+		_mm256_and_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q), _mm256_set1_ps(NAN)));
 
-	return _mm256_and_si256(
-		_mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))),
-		_mm256_set1_epi32((int32_t)0xffff0000));
+	u = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+	return _mm256_or_si256(_mm256_and_si256(u, _mm256_set1_epi32((int32_t)0xffff0000)), nan);
 }
 VEC vf vf_bf16(vf x)
 {

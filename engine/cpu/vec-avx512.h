@@ -138,9 +138,15 @@ VEC vf vf_fma(vf a, vf b, vf c)
 {
 	return _mm512_fmadd_ps(a, b, c);
 } /* a b + c */
+/* The largest of lanes none of which is negative; NaN if one is: as integers they have the same order,
+ * and NaN comes last. */
 VEC float vf_max_lane(vf a)
 {
-	return _mm512_reduce_max_ps(a);
+	int32_t most = _mm512_reduce_max_epi32(_mm512_castps_si512(a));
+	float f;
+
+	memcpy(&f, &most, sizeof(f));
+	return f;
 }
 VEC vf vf_half(const void *p)
 {
@@ -185,14 +191,15 @@ VEC vf vf_mask_from(vf a, int32_t at, const int32_t *limit)
 }
 
 /* ---- bfloat16: a lane's 32 bits are two values, the first in the low half ---- */
-VEC vi vi_bf16_bits(vf a) /* rounded to nearest even, in the high half; not for NaN */
+VEC vi vi_bf16_bits(vf a) /* rounded to nearest even, in the high half; NaN stays NaN */
 {
 	vi u = _mm512_castps_si512(a);
 	vi odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
 
-	return _mm512_and_si512(
-		_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))),
-		_mm512_set1_epi32((int32_t)0xffff0000));
+	u = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+	u = _mm512_and_si512(u, _mm512_set1_epi32((int32_t)0xffff0000));
+	return _mm512_mask_or_epi32(u, _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), u,
+				    _mm512_set1_epi32(0x7fc00000));
 }
 VEC vf vf_bf16(vf a)
 {

@@ -160,9 +160,12 @@ VEC vf vf_fma(vf a, vf b, vf c)
 }
 VEC float vf_max_lane(vf a)
 {
-	float m = a.f[0];
+	int32_t lane[16], most = 0;
+	float m;
 
-	EACH(i) m = a.f[i] > m ? a.f[i] : m;
+	memcpy(lane, &a, sizeof(lane));
+	EACH(i) most = lane[i] > most ? lane[i] : most;
+	memcpy(&m, &most, sizeof(m));
 	return m;
 }
 VEC vf vf_half(const void *p)
