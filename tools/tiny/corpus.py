@@ -593,7 +593,7 @@ def long_list(rng):
 CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 2.5, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
 MIXTURE = {"chat": 9.0, "single": 2.0, "counts": 1.0, "drill": 1.5, "long-list": 0.5, "follow-up": 1.5, "recall": 1.0, "json": 1.2,
-           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 2.0}
+           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 6.0}
 
 
 def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WEIGHTS):
@@ -617,7 +617,7 @@ def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WE
         elif kind == "needle":
             sample = needle(rng, 24, needle_high, rng.randint(1, 4), secrets=6, numbers=0.7)
         elif kind == "needles":
-            sample = needle(rng, 12, 200, rng.randint(3, 8), secrets=10, numbers=0.7)
+            sample = needle(rng, 6, 60, rng.randint(3, 8), secrets=8)  # next to no filler: whose secret is what?
         else:
             sample = SKILLS[kind](rng)
         if not is_held_out(sample):
