@@ -36,7 +36,7 @@ class Ended(Failure):
     """A program ended that should not have, or not so."""
 
     def __init__(self, code, command, said):
-        self.program = os.path.basename(next((w for w in command if os.path.basename(w).startswith("llama-")), command[0]))
+        self.peer = any(os.path.basename(word).startswith("llama-") for word in command)
         super().__init__("status %d of %s\n%s" % (code, shlex.join(command), tail(said)))
 
 
@@ -339,7 +339,15 @@ def start_peer(a, programs):
     command = programs.peer("llama-server") + [
         "-m", a.peer_model, "-t", str(a.threads), "-ub", str(a.chunk), "-c", str(a.context), "-np", str(a.parallel),
         "--host", "127.0.0.1", "--port", str(port)] + a.peer_options
-    return Server(command, port, "/health")
+    server = Server(command, port, "/health")
+    try:
+        same_file(a, programs, json.loads(get(port, "/v1/models")[1])["data"][0]["meta"]["size"])
+    except (ValueError, LookupError, TypeError):
+        pass  # this version doesn't tell
+    except BaseException:
+        server.stop()
+        raise
+    return server
 
 
 def load(a, port, clients, requests, seed, tokens):
@@ -428,8 +436,8 @@ def table(figures):
             continue
         ours, peer = (median(column) for column in zip(*pairs))
         ratios = [x / y for x, y in pairs]
-        lines.append("| %s | %s | %s | %.2f | %.2f to %.2f |" % (name, number_text(ours), number_text(peer), ours / peer,
-                                                               min(ratios), max(ratios)))
+        lines.append("| %s | %s | %s | %.2f | %.2f to %.2f |" % (
+            name, number_text(ours), number_text(peer), ours / peer, min(ratios), max(ratios)))
     return "\n".join(lines)
 
 
@@ -467,8 +475,8 @@ def main():
             rounds += 1
     except Failure as e:
         failure = str(e)
-        if isinstance(e, Ended) and e.program.startswith("llama-"):
-            failure += "\n  (llama.cpp was given the model as %s; --peer-model if it is elsewhere for it)" % a.peer_model
+        if isinstance(e, Ended) and e.peer:
+            failure += "\n  (it was given the model as %s; --peer-model if it is elsewhere for it)" % a.peer_model
     except KeyboardInterrupt:
         failure = "interrupted"
     if any(sides[PEER] for sides in figures.values()):

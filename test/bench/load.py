@@ -18,15 +18,17 @@ import threading
 import time
 import urllib.parse
 
-WORDS = """acorn amber anchor apple arrow autumn bakery balcony bamboo barley barrel basket beacon bench berry bicycle
-blanket blossom blue boat bottle branch bread brick bridge bright bronze brook brush bucket butter button cabin candle
-canvas carpet castle cedar chalk cherry chimney circle clay cliff cloud clover coast copper coral corner cotton cradle
-crane cream creek crystal curtain daisy dawn deep desert dinner dolphin donkey dragon drum dusty eagle early east ember
-engine falcon farm feather fence fern ferry field finger flame flute forest fountain fox frost garden gate ginger glass
-gold grain granite grape gravel green hammer harbor harvest hazel hedge hill hollow honey horse island ivory jacket jungle
-kettle kitchen ladder lake lantern leaf lemon linen lion maple marble market meadow melon mill mirror moss mountain music
-narrow needle night north oak ocean olive onion orange orchard otter owl paper parrot path pearl pepper piano pillow pine
-planet plum pocket pond""".split()
+WORDS = """
+acorn amber anchor apple arrow autumn bakery balcony bamboo barley barrel basket beacon bench berry bicycle blanket
+blossom blue boat bottle branch bread brick bridge bright bronze brook brush bucket butter button cabin candle
+canvas carpet castle cedar chalk cherry chimney circle clay cliff cloud clover coast copper coral corner cotton
+cradle crane cream creek crystal curtain daisy dawn deep desert dinner dolphin donkey dragon drum dusty eagle early
+east ember engine falcon farm feather fence fern ferry field finger flame flute forest fountain fox frost garden
+gate ginger glass gold grain granite grape gravel green hammer harbor harvest hazel hedge hill hollow honey horse
+island ivory jacket jungle kettle kitchen ladder lake lantern leaf lemon linen lion maple marble market meadow melon
+mill mirror moss mountain music narrow needle night north oak ocean olive onion orange orchard otter owl paper
+parrot path pearl pepper piano pillow pine planet plum pocket pond
+""".split()
 
 
 class Answer:

@@ -102,8 +102,8 @@ exec '%s' --backend null --model '%s' --port "$port" --log-level error""" % (dae
 
 
 def compare(llama, *options, rows=ROWS):
-    return run(COMPARE, daemon.MODEL, "--build", daemon.BUILDDIR, "--llama", llama, "--rows", rows, "-r", "2", "-n", "2",
-               "--parallel", "2", "--context", "2048", "--requests", "3", "--words", "4", "--tokens", "3", "-t", "2",
+    return run(COMPARE, daemon.MODEL, "--build", daemon.BUILDDIR, "--llama", llama, "--rows", rows, "-r", "2",
+               "-t", "2", "-n", "2", "--parallel", "2", "--context", "2048", "--requests", "3", "--words", "4", "--tokens", "3",
                *options)
 
 
