@@ -29,7 +29,7 @@ enum eng_hugepages { ENG_HUGEPAGES_AUTO, ENG_HUGEPAGES_OFF, ENG_HUGEPAGES_EXPLIC
 
 /* Where weights, cache and threads of backend cpu live; of the others, the cache. */
 struct eng_place {
-	enum eng_numa numa;	      /* auto: pages dealt out over all nodes where there are several */
+	enum eng_numa numa; /* auto: pages dealt out over all nodes where there are several */
 	enum eng_hugepages hugepages; /* auto: transparent ones; explicit: from vm.nr_hugepages */
 	bool pin;		      /* each thread to a processor; cores before their siblings */
 };
