@@ -24,6 +24,7 @@ CHECKPOINTS = ["v3", "v3-norope-scaling", "v3-mtp", "v3-fp8", "kimi-k2", "moonli
 GGUFS = ["BF16", "IQ4_NL", "IQ4_XS", "Q2_K", "Q3_K_M", "Q4_0", "Q4_1", "Q4_K_M", "Q5_0", "Q5_1", "Q5_K_M", "Q6_K", "Q8_0",
          "legacy-kvb"]
 FLOAT_GGUFS = ["BF16"]
+BY_ISA = ["v3", "v3-fp8", "BF16", "Q8_0", "Q4_K_M", "IQ4_XS"]  # on every instruction set of the processor, not the best alone
 CHUNKS = [1, 7, 32, 256]
 
 # What each backend promises of relative errors (norm of the difference over norm). `exact`: float32 throughout.
@@ -198,6 +199,16 @@ def check_chunks(case, backend, promise):
     attempt("%s %s chunks of %s and whole" % (backend, case.name, ", ".join(map(str, CHUNKS))), agree)
 
 
+def check_isa(case, isa, promise, kind):
+    def f32():
+        overall, median = case.error("--isa", isa, "--cache-type", "f32")
+        at_most(overall, promise["overall"], "overall error")
+        at_most(median, promise[kind], "median error")
+        return "error %.2g, median %.2g" % (overall, median)
+
+    attempt("cpu %s logits, F32 cache, %s" % (case.name, isa), f32)
+
+
 def check(case, backend, promise, kind):
     check_logits(case, backend, promise, kind)
     if promise["exact"]:
@@ -229,6 +240,17 @@ def backends_of_build():
     return [name for name in BACKENDS if re.search(r"\b%s\b" % name, said)]
 
 
+def isas_of_processor(case):
+    """Instruction sets of backend cpu that this processor has."""
+    done = subprocess.run([LATENTCTL, "logits", case.model, "--ids", case.ids, "--out", case.out, "--isa", "?"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    names = re.search(r"can run auto, (.*)", done.stderr).group(1).split(", ")
+    for name in ("avx512bf16", "avx512", "avx2", "plain"):
+        if name not in names:
+            print("not checked: %s, which this processor does not have" % name)
+    return names
+
+
 def main():
     if not os.path.exists(LATENTCTL):
         sys.exit("no %s: build first" % LATENTCTL)
@@ -237,7 +259,7 @@ def main():
         if name not in names:
             print("backend %s isn't in this build" % name)
     assert names, "no backend to check"
-    only = sys.argv[1:]
+    only, isas = sys.argv[1:], None
     with tempfile.TemporaryDirectory() as scratch:
         fixtures = [(n, find("checkpoints", n), find("checkpoints", n, "golden.safetensors"), "median_checkpoint")
                     for n in CHECKPOINTS]
@@ -252,6 +274,10 @@ def main():
             case = Case(name, model, golden, scratch)
             for backend in names:
                 check(case, backend, BACKENDS[backend], kind)
+            if "cpu" in names and name in BY_ISA:
+                isas = isas or isas_of_processor(case)
+                for isa in isas:
+                    check_isa(case, isa, CPU, kind)
         check_refused()
     print("%d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed or not passed else 0)
