@@ -74,8 +74,7 @@ static void head_rows(const struct cpu_mat *m, const float *x, size_t ld, size_t
 static void all_panels(const struct cpu *b, const struct cpu_mat *m, const void *const *x, size_t n,
 		       float *y, size_t ldy)
 {
-	for (uint32_t p = 0; p < m->panels; p++)
-		b->isa->product[m->format](m, p, x, n, y + (size_t)p * CPU_LANES, ldy);
+	b->isa->product[m->format](m, 0, m->panels, x, n, y, ldy);
 }
 
 /* Lane `lane` of a panel of queries := q [cols], from column `from` on. */

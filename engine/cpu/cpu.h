@@ -21,7 +21,8 @@
 
 #define CPU_ABSORBED_ROWS 64u	/* rows of one pass of absorbed attention */
 #define CPU_PARTS	  4096u /* most partial results of attention kept at once */
-#define CPU_FFN_ROWS	  64u	/* rows of one pass over two panels of an expert */
+#define CPU_FFN_COLS	  64u	/* of gate and up at once: four panels, two groups of int8 */
+#define CPU_FFN_ROWS	  64u	/* rows of one pass over them */
 
 struct cpu_ffn {
 	struct cpu_mat gate, up, down; /* [width, d], [width, d], [d, width] */
@@ -57,7 +58,7 @@ struct cpu_job {
 
 /* Scratch memory of one thread. */
 struct cpu_scratch {
-	float *gate, *up;      // [CPU_FFN_ROWS, 2 panels]
+	float *gate, *up;      // [CPU_FFN_ROWS, CPU_FFN_COLS]
 	float *scores;	       // [CPU_CHUNK + 1, 16]
 	float *part;	       // [2, 2 * 16 + widest value * 16] running result and a chunk's
 	float *floats;	       // [CPU_CHUNK, widest of dn, dv, rk, hidden]

@@ -1,7 +1,7 @@
 /*
  * Feed-forward: down(silu(gate x) * up x), dense or a mixture of experts. A dense layer, the shared
  * branch and each routed expert are all "an expert with some rows": one region of tasks does gate and
- * up, two panels (32 columns) at a time, and leaves the product already in the form that down reads;
+ * up, four panels (64 columns) at a time, and leaves the product already in the form that down reads;
  * a second does down; a third adds the results to the residual stream, for each row in rank order.
  */
 #include <string.h>
@@ -9,12 +9,13 @@
 #include "engine/cpu/cpu.h"
 #include "engine/router.h"
 
-#define COLS 32u /* of gate and up at once: two panels, one group of int8 */
+#define COLS   CPU_FFN_COLS
+#define PANELS (COLS / CPU_LANES)
 
 struct ffn {
 	struct cpu *b;
 	const struct cpu_layer *l;
-	uint32_t step; /* pairs of panels, or panels, of a task */
+	uint32_t step; /* of PANELS panels of gate and up, or of panels of down, of a task */
 	size_t tasks;  /* of an expert */
 	size_t shared; /* first pair of the shared branch, which has all rows */
 	bool routed;
@@ -29,7 +30,7 @@ static const void *const *rows_of(const struct ffn *f, size_t g, const struct cp
 	return group->first >= f->shared ? f->b->xs.at[act] : f->b->pair_x[act] + group->first;
 }
 
-/* Columns [32 i, 32 i + 32) of silu(gate x) * up x for rows [r, r + n) of group g. */
+/* Columns [64 i, 64 i + 64) of silu(gate x) * up x for rows [r, r + n) of group g. */
 static void gate_up(const struct ffn *f, size_t g, uint32_t i, size_t r, size_t n,
 		    struct cpu_scratch *s)
 {
@@ -38,20 +39,17 @@ static void gate_up(const struct ffn *f, size_t g, uint32_t i, size_t r, size_t 
 	const struct cpu_ffn *w = group->ffn;
 	enum cpu_act act = cpu_act_of(w->down.format);
 	uint32_t width = w->gate.rows - i * COLS < COLS ? w->gate.rows - i * COLS : COLS;
+	uint32_t panels = (width + CPU_LANES - 1) / CPU_LANES;
 
-	for (uint32_t p = 2 * i; p < 2 * i + 2 && p < w->gate.panels; p++) {
-		size_t at = (size_t)(p - 2 * i) * CPU_LANES;
-
-		b->isa->product[w->gate.format](&w->gate, p, rows_of(f, g, &w->gate) + r, n,
-						s->gate + at, COLS);
-		b->isa->product[w->up.format](&w->up, p, rows_of(f, g, &w->up) + r, n, s->up + at,
-					      COLS);
-	}
+	b->isa->product[w->gate.format](&w->gate, i * PANELS, panels, rows_of(f, g, &w->gate) + r,
+					n, s->gate, COLS);
+	b->isa->product[w->up.format](&w->up, i * PANELS, panels, rows_of(f, g, &w->up) + r, n,
+				      s->up, COLS);
 	for (size_t k = 0; k < n; k++) {
 		unsigned char *to = b->mid + (group->first + r + k) * b->mid_bytes;
 		size_t item = act == CPU_ACT_F32    ? sizeof(float)
 			      : act == CPU_ACT_BF16 ? sizeof(uint16_t)
-						    : sizeof(struct cpu_group) / COLS;
+						    : sizeof(struct cpu_group) / CPU_GROUP;
 
 		b->isa->silu_mul(s->gate + k * COLS, s->up + k * COLS, width);
 		cpu_bring_row(b, act, s->gate + k * COLS, width, to + (size_t)i * COLS * item);
@@ -62,9 +60,9 @@ static void up_task(void *arg, size_t t, uint32_t worker)
 {
 	const struct ffn *f = arg;
 	size_t g = t / f->tasks, rows = f->b->groups[g].n;
-	uint32_t pairs = (f->b->groups[g].ffn->gate.panels + 1) / 2;
+	uint32_t units = (f->b->groups[g].ffn->gate.panels + PANELS - 1) / PANELS;
 	uint32_t from = (uint32_t)(t % f->tasks) * f->step;
-	uint32_t to = from + f->step < pairs ? from + f->step : pairs;
+	uint32_t to = from + f->step < units ? from + f->step : units;
 
 	for (size_t r = 0; r < rows; r += CPU_FFN_ROWS) {
 		size_t n = rows - r < CPU_FFN_ROWS ? rows - r : CPU_FFN_ROWS;
@@ -88,21 +86,20 @@ static void down_task(void *arg, size_t t, uint32_t worker)
 	for (size_t r = 0; r < group->n; r += 16) {
 		size_t n = group->n - r < 16 ? group->n - r : 16, first = group->first + r;
 
-		for (uint32_t p = from; p < to; p++)
-			b->isa->product[m->format](m, p, b->mid_at + first, n,
-						   b->pair_y + first * d + (size_t)p * CPU_LANES,
-						   d);
+		b->isa->product[m->format](m, from, to - from, b->mid_at + first, n,
+					   b->pair_y + first * d + (size_t)from * CPU_LANES, d);
 	}
 }
 
-/* Cuts the groups' work, `units` a group, so that few groups still keep all threads busy. */
-static void cut(struct ffn *f, uint32_t units)
+/* Cuts the groups' work, `units` a group, into tasks of a multiple of units, so that few groups still
+ * keep all threads busy. */
+static void cut(struct ffn *f, uint32_t units, uint32_t multiple)
 {
 	size_t groups = f->b->n_groups, want = f->b->threads == 1 ? 1 : 16 * (size_t)f->b->threads;
 	size_t each = groups > 0 ? (want + groups - 1) / groups : 1;
 
 	f->step = (uint32_t)((units + each - 1) / each);
-	f->step = f->step < 4 ? 4 : f->step;
+	f->step = (f->step + multiple - 1) / multiple * multiple;
 	f->tasks = (units + f->step - 1) / f->step;
 }
 
@@ -147,9 +144,9 @@ static void run(struct ffn *f)
 		b->mid_at[p] = b->mid + p * b->mid_bytes;
 	for (size_t g = 0; g < b->n_groups; g++)
 		most = b->groups[g].ffn->gate.panels > most ? b->groups[g].ffn->gate.panels : most;
-	cut(f, (most + 1) / 2);
+	cut(f, (most + PANELS - 1) / PANELS, 2);
 	eng_workers_run(b->workers, b->n_groups * f->tasks, up_task, f);
-	cut(f, (b->c->hidden + CPU_LANES - 1) / CPU_LANES);
+	cut(f, (b->c->hidden + CPU_LANES - 1) / CPU_LANES, 4);
 	eng_workers_run(b->workers, b->n_groups * f->tasks, down_task, f);
 	eng_workers_run(b->workers, b->n_rows, add_task, f);
 }

@@ -11,10 +11,10 @@
 
 #define CPU_CHUNK 256u /* keys that one call of attend takes */
 
-/* Rows x [n] of activations (in the form cpu_act_of(m->format), any addresses) times one panel:
- * y[r * ldy + lane], lanes of rows that the matrix has. */
-typedef void cpu_product_fn(const struct cpu_mat *m, uint32_t panel, const void *const *x, size_t n,
-			    float *y, size_t ldy);
+/* Rows x [n] of activations (in the form cpu_act_of(m->format), any addresses) times `panels` panels
+ * from `panel` on: y[r * ldy + lane], lanes of rows that the matrix has. */
+typedef void cpu_product_fn(const struct cpu_mat *m, uint32_t panel, uint32_t panels,
+			    const void *const *x, size_t n, float *y, size_t ldy);
 
 /* 16 queries over keys of a chunk, as lanes. */
 struct cpu_attend {

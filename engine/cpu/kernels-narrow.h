@@ -105,7 +105,7 @@ INLINE void split_tile(const struct shape f, const struct span *b, uint32_t grou
 			vb codes = vb_load(w + 64 * v);
 
 			if (ahead)
-				__builtin_prefetch(w + 64 * v + ahead);
+				FETCH(w + 64 * v + ahead);
 			UNROLL
 			for (int r = 0; r < rows; r++) {
 				vs h = vs_dot(codes, digits[r][g][0] + 4 * v);
@@ -144,8 +144,7 @@ INLINE void unpack_span(const struct shape f, const struct cpu_mat *m, const byt
 
 			UNROLL
 			for (int v = 0; v < f.bits + f.high; v++)
-				__builtin_prefetch(codes + (size_t)g * f.bits * 64 + 64 * v +
-						   AHEAD);
+				FETCH(codes + (size_t)g * f.bits * 64 + 64 * v + AHEAD);
 			unpack(f, codes + (size_t)g * f.bits * 64, high + (size_t)g * f.high * 64,
 			       w);
 			UNROLL
@@ -161,8 +160,8 @@ INLINE void unpack_span(const struct shape f, const struct cpu_mat *m, const byt
 	}
 }
 
-INLINE void int_product(const struct shape f, const struct cpu_mat *m, uint32_t panel,
-			const void *const *x, size_t n, float *y, size_t ldy)
+INLINE void int_panel(const struct shape f, const struct cpu_mat *m, uint32_t panel,
+		      const void *const *x, size_t n, float *y, size_t ldy)
 {
 	const byte *at = m->data + panel * m->panel_bytes;
 	const unsigned lanes = lanes_of(m, panel);
@@ -207,6 +206,13 @@ INLINE void int_product(const struct shape f, const struct cpu_mat *m, uint32_t 
 		for (size_t r = 0; r < rows; r++)
 			vf_store_n(y + (from + r) * ldy, vf_load(sums[r]), lanes);
 	}
+}
+
+INLINE void int_product(const struct shape f, const struct cpu_mat *m, uint32_t panel,
+			uint32_t panels, const void *const *x, size_t n, float *y, size_t ldy)
+{
+	for (uint32_t k = 0; k < panels; k++)
+		int_panel(f, m, panel + k, x, n, y + (size_t)k * CPU_LANES, ldy);
 }
 
 /*
@@ -271,7 +277,7 @@ INLINE void widen(const int kind, const byte *w, size_t n, float *room)
 		columns_at(kind, w, &first, &second);
 		vf_store(room + c * 16, first);
 		vf_store(room + c * 16 + 16, second);
-		__builtin_prefetch(w + AHEAD);
+		FETCH(w + AHEAD);
 	}
 	if (c < n)
 		vf_store(room + c * 16, last_column(kind, w));
@@ -293,7 +299,7 @@ INLINE void columns_tile(const int kind, const byte *w, size_t n, const float *c
 		vf first, second;
 
 		columns_at(kind, w, &first, &second);
-		__builtin_prefetch(w + AHEAD);
+		FETCH(w + AHEAD);
 		UNROLL
 		for (int r = 0; r < rows; r++)
 			even[r] = vf_fma(first, vf_set1(x[r][c]), even[r]);
@@ -391,11 +397,12 @@ INLINE void float_product(const int kind, const struct cpu_mat *m, uint32_t pane
 }
 
 #define FLOAT_PRODUCT(name, kind)                                                                  \
-	static void name(const struct cpu_mat *m, uint32_t panel, const void *const *x, size_t n,  \
-			 float *y, size_t ldy)                                                     \
+	INLINE void name##_panel(const struct cpu_mat *m, uint32_t panel, const void *const *x,    \
+				 size_t n, float *y, size_t ldy)                                   \
 	{                                                                                          \
 		float_product(kind, m, panel, x, n, y, ldy);                                       \
-	}
+	}                                                                                          \
+	BY_PANEL(name)
 FLOAT_PRODUCT(product_f32, KIND_F32)
 FLOAT_PRODUCT(product_f16, KIND_F16)
 FLOAT_PRODUCT(product_bf16_exact, KIND_BF16)

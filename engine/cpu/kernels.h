@@ -10,7 +10,10 @@
 #include "engine/cpu/isa.h"
 #include "model/tensor.h"
 
-#define AHEAD 4096 /* bytes that streaming weights are fetched ahead */
+/* Streaming weights are fetched this many bytes ahead, into the second-level cache: the first level's
+   misses in flight are too few to hide memory's latency behind the products of several rows. */
+#define AHEAD	 32768
+#define FETCH(p) __builtin_prefetch(p, 0, 2)
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -153,6 +156,15 @@ INLINE vi begin_sum(struct shape f, int32_t c128)
 			tile(1);                                                                   \
 	} while (0)
 
+/* Defines a product of several panels by that of one. */
+#define BY_PANEL(name)                                                                             \
+	static void name(const struct cpu_mat *m, uint32_t panel, uint32_t panels,                 \
+			 const void *const *x, size_t n, float *y, size_t ldy)                     \
+	{                                                                                          \
+		for (uint32_t k = 0; k < panels; k++)                                              \
+			name##_panel(m, panel + k, x, n, y + (size_t)k * CPU_LANES, ldy);          \
+	}
+
 /* Pairs of columns [0, pairs) of bfloat16 panel w: rows sums, each of an even and an odd one. */
 INLINE void bf16_tile(const byte *w, size_t pairs, const void *const *x, const int rows, vf *out)
 {
@@ -165,6 +177,8 @@ INLINE void bf16_tile(const byte *w, size_t pairs, const void *const *x, const i
 	for (; p + 2 <= pairs; p += 2) {
 		vb a = vb_load(w + p * 64), b = vb_load(w + p * 64 + 64);
 
+		FETCH(w + p * 64 + AHEAD);
+		FETCH(w + p * 64 + 64 + AHEAD);
 		UNROLL
 		for (int r = 0; r < rows; r++) {
 			even[r] = vf_dot2(even[r], a, dword_at((const byte *)x[r] + p * 4));
@@ -183,8 +197,8 @@ INLINE void bf16_tile(const byte *w, size_t pairs, const void *const *x, const i
 		out[r] = vf_add(even[r], odd[r]);
 }
 
-static void product_bf16(const struct cpu_mat *m, uint32_t panel, const void *const *x, size_t n,
-			 float *y, size_t ldy)
+INLINE void product_bf16_panel(const struct cpu_mat *m, uint32_t panel, const void *const *x,
+			       size_t n, float *y, size_t ldy)
 {
 	const byte *at = m->data + panel * m->panel_bytes;
 	unsigned lanes = lanes_of(m, panel);
@@ -199,6 +213,7 @@ static void product_bf16(const struct cpu_mat *m, uint32_t panel, const void *co
 	} while (0)
 	FOR_TILES(DOT_ROWS, BF16_TILE);
 }
+BY_PANEL(product_bf16)
 
 /* Columns [0, cols) of a float32 (or float16) panel. */
 INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *const *x,
@@ -217,6 +232,9 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 		vf b = half ? vf_half(at + size)
 			    : vf_load((const float *)(const void *)(at + size));
 
+		FETCH(at + AHEAD);
+		if (!half)
+			FETCH(at + size + AHEAD);
 		UNROLL
 		for (int r = 0; r < rows; r++) {
 			const float *v = (const float *)x[r] + c;
@@ -245,11 +263,11 @@ INLINE void float_tile(const byte *w, size_t cols, const bool half, const void *
 #endif
 
 #define X(name, bits, high, map, offset, sub, scales)                                              \
-	static void product_##name(const struct cpu_mat *m, uint32_t panel, const void *const *x,  \
-				   size_t n, float *y, size_t ldy)                                 \
+	static void product_##name(const struct cpu_mat *m, uint32_t panel, uint32_t panels,       \
+				   const void *const *x, size_t n, float *y, size_t ldy)           \
 	{                                                                                          \
 		const struct shape f = {bits, high, map, offset, sub, scales};                     \
-		int_product(f, m, panel, x, n, y, ldy);                                            \
+		int_product(f, m, panel, panels, x, n, y, ldy);                                    \
 	}
 CPU_INT_FORMATS(X)
 #undef X

@@ -115,8 +115,8 @@ static void take_scratch(struct cpu *b, struct eng_arena *a)
 	for (uint32_t i = 0; i < b->threads; i++) {
 		struct cpu_scratch *s = &b->scratch[i];
 
-		take(a, &s->gate, CPU_FFN_ROWS, 32, f);
-		take(a, &s->up, CPU_FFN_ROWS, 32, f);
+		take(a, &s->gate, CPU_FFN_ROWS, CPU_FFN_COLS, f);
+		take(a, &s->up, CPU_FFN_ROWS, CPU_FFN_COLS, f);
 		take(a, &s->scores, CPU_CHUNK + 1, 16, f);
 		take(a, &s->part, 2, 32 + value * 16, f);
 		take(a, &s->floats, CPU_CHUNK, widest, f);

@@ -89,9 +89,8 @@ static void product_task(void *arg, size_t i, uint32_t worker)
 		for (size_t r = 0; r < job->n; r += ROWS_AT_ONCE) {
 			size_t n = job->n - r < ROWS_AT_ONCE ? job->n - r : ROWS_AT_ONCE;
 
-			for (uint32_t k = p; k < end; k++)
-				product(job->m, k, job->x + r, n,
-					job->y + r * job->ldy + (size_t)k * CPU_LANES, job->ldy);
+			product(job->m, p, end - p, job->x + r, n,
+				job->y + r * job->ldy + (size_t)p * CPU_LANES, job->ldy);
 		}
 	}
 }

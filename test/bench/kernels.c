@@ -68,8 +68,9 @@ static double gops(const struct cpu_isa *isa, const struct cpu_mat *m, const voi
 
 	do {
 		for (size_t r = 0; r < n; r += 16) {
-			for (uint32_t p = 0; p < m->panels; p++)
-				isa->product[m->format](m, p, x + r, n - r < 16 ? n - r : 16,
+			for (uint32_t p = 0; p < m->panels; p += 4)
+				isa->product[m->format](m, p, m->panels - p < 4 ? m->panels - p : 4,
+							x + r, n - r < 16 ? n - r : 16,
 							y + r * m->rows + p * CPU_LANES, m->rows);
 		}
 		times++;

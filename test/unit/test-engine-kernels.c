@@ -345,21 +345,26 @@ static struct rows bring_all(enum cpu_format f, const float *x, size_t n, size_t
 
 /* ---- products ----------------------------------------------------------------------------------- */
 
-/* All panels times rows at [n]: y [n, m->rows]. Each panel writes to a buffer that ends with its last
- * value, whose gaps must stay as they are. */
+/* All panels times rows at [n]: y [n, m->rows]. One or several panels at a time write to a buffer that
+ * ends with their last value, whose gaps must stay as they are. */
 static void product(const struct cpu_isa *with, const struct cpu_mat *m, const void *const *at,
 		    size_t n, float *y)
 {
-	for (uint32_t p = 0; p < m->panels; p++) {
-		size_t lanes = m->rows - 16 * p < 16 ? m->rows - 16 * p : 16;
-		size_t ld = lanes + below(5), size = (n - 1) * ld + lanes;
-		float *out = malloc(size * sizeof(*out));
+	for (uint32_t p = 0, panels; p < m->panels; p += panels) {
+		size_t lanes, ld, size;
 		const void **copy = malloc(n * sizeof(*copy));
+		float *out;
 
+		panels = 1 + below(6);
+		panels = panels < m->panels - p ? panels : m->panels - p;
+		lanes = m->rows - 16 * p < 16 * panels ? m->rows - 16 * p : 16 * panels;
+		ld = lanes + below(5);
+		size = (n - 1) * ld + lanes;
+		out = malloc(size * sizeof(*out));
 		assert_true(out && copy);
 		memset(out, 0xa5, size * sizeof(*out));
 		memcpy(copy, at, n * sizeof(*copy));
-		with->product[m->format](m, p, copy, n, out, ld);
+		with->product[m->format](m, p, panels, copy, n, out, ld);
 		for (size_t i = 0; i < size; i++) {
 			if (i % ld < lanes)
 				y[i / ld * m->rows + 16 * p + i % ld] = out[i];
@@ -448,7 +453,7 @@ static void report(void)
 	worst = worst_plain = 0;
 }
 
-static const uint32_t row_counts[] = {1, 15, 16, 17, 33};
+static const uint32_t row_counts[] = {1, 16, 33, 64, 131};
 
 /* Columns that format f takes: the i-th of a list, 0 at its end. */
 static uint32_t columns(enum cpu_format f, size_t i)
@@ -519,7 +524,7 @@ static void odd_weights(void **unused)
 		for (int fill = FILL_ZERO; fill < FILL_EXTREME; fill++) {
 			for (int round = 0; round < 4; round++) {
 				struct sample s =
-					sample((enum cpu_format)f, 17, cols, (enum fill)fill);
+					sample((enum cpu_format)f, 70, cols, (enum fill)fill);
 
 				normals(x, 3 * cols);
 				check(&s, x, 3);
@@ -600,7 +605,7 @@ static void rows_alone(void **unused)
 		uint32_t cols = is_int((enum cpu_format)f)
 					? 2 * least_cols((enum cpu_format)f) + 256
 					: 259,
-			 rows = 19;
+			 rows = 83;
 		struct sample s = sample((enum cpu_format)f, rows, cols, FILL_NORMAL);
 		float *x = floats((size_t)MAX_ROWS * cols), *alone = floats(MAX_ROWS * rows);
 		float *y = floats(MAX_ROWS * rows);
