@@ -323,6 +323,18 @@ void mdl_weight_rows(const struct mdl_weight *w, size_t row, size_t n, float *ds
 		mdl_dequant(w->type, (const byte *)w->data + r * w->row_bytes, w->cols, dst);
 }
 
+void mdl_weight_expect(const struct mdl_weight *w, size_t row, size_t n)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin, end;
+
+	LT_ASSERT(row <= w->rows && n <= w->rows - row);
+	begin = (uintptr_t)w->data + row * w->row_bytes;
+	end = begin + n * w->row_bytes;
+	begin = begin / page * page;
+	if (begin < end)
+		madvise((void *)begin, end - begin, MADV_WILLNEED);
+}
+
 void mdl_weight_release(const struct mdl_weight *w, size_t row, size_t n)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin, end;

@@ -66,6 +66,9 @@ void mdl_weight_rows(const struct mdl_weight *w, size_t row, size_t n, float *ds
 /* The multiplier of the value at (row, col): 1 for a weight without scales. */
 float mdl_weight_scale(const struct mdl_weight *w, size_t row, size_t col);
 
+/* Lets the kernel begin to read rows [row, row + n) from the file, which are needed soon. */
+void mdl_weight_expect(const struct mdl_weight *w, size_t row, size_t n);
+
 /* Lets the kernel take back the memory of rows [row, row + n), which will hardly be read again; they
  * come from the file when they are. */
 void mdl_weight_release(const struct mdl_weight *w, size_t row, size_t n);

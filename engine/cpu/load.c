@@ -11,6 +11,7 @@
 #include "engine/cpu/cpu.h"
 
 #define TASK_PANELS 16u
+#define EXPECT	    64u /* tasks that the file is read ahead of, some 32 MB */
 
 /* A matrix to pack. */
 struct pack {
@@ -266,13 +267,33 @@ static bool pack_floats(const struct pack *p, uint32_t panel)
 	return true;
 }
 
+/* Rows of the source that a task reads; all that it may read where it is transposed. */
+static uint32_t rows_of(const struct pack *p, const struct task *t, uint32_t *first)
+{
+	uint32_t rows = t->n * CPU_LANES;
+
+	if (p->transpose) {
+		*first = 0;
+		return p->from.rows;
+	}
+	*first = p->first + t->panel * CPU_LANES;
+	return p->from.rows - *first < rows ? p->from.rows - *first : rows;
+}
+
 static void pack_task(void *arg, size_t i, uint32_t worker)
 {
 	struct loader *l = arg;
 	const struct task *t = &l->tasks[i];
 	const struct pack *p = &l->packs[t->pack];
+	uint32_t row, rows;
 
 	(void)worker;
+	if (i + EXPECT < l->n_tasks) {
+		const struct task *later = &l->tasks[i + EXPECT];
+
+		rows = rows_of(&l->packs[later->pack], later, &row);
+		mdl_weight_expect(&l->packs[later->pack].from, row, rows);
+	}
 	for (uint32_t k = t->panel; k < t->panel + t->n; k++) {
 		if (!p->floats && p->transpose)
 			cpu_pack_f8_transposed(p->to, k, &p->from, p->first);
@@ -282,10 +303,8 @@ static void pack_task(void *arg, size_t i, uint32_t worker)
 			atomic_store_explicit(&l->failed, true, memory_order_relaxed);
 	}
 	if (!p->transpose) {
-		uint32_t row = p->first + t->panel * CPU_LANES, rows = t->n * CPU_LANES;
-
-		mdl_weight_release(&p->from, row,
-				   p->from.rows - row < rows ? p->from.rows - row : rows);
+		rows = rows_of(p, t, &row);
+		mdl_weight_release(&p->from, row, rows);
 	}
 }
 
