@@ -1,17 +1,20 @@
 /*
  * Pre-tokenizers. Pieces go through the stages depth first, so that no list of them is ever made:
- * a stage hands each piece to the next one as soon as its end is known.
+ * a stage hands each piece to the next one as soon as its end is known. The stages of DeepSeek-V3 are
+ * known by their patterns, and run by hand in pretok-v3.c.
  */
 #include "model/pretok.h"
 
 #include <string.h>
 
 #include "base/utf8.h"
+#include "model/pretok-v3.h"
 
 void mdl_pretok_fini(struct mdl_pretok *p)
 {
 	for (size_t i = 0; i < p->n; i++)
 		mdl_re_close(p->stages[i].re);
+	mdl_pretok_v3_close(p->v3);
 	*p = (struct mdl_pretok){0};
 }
 
@@ -38,6 +41,8 @@ int mdl_pretok_add_split(struct mdl_pretok *p, const char *pattern, size_t n, en
 	struct mdl_stage stage = {.split = split, .invert = invert};
 	int rc = mdl_re_open(pattern, n, how, &stage.re, err);
 
+	stage.is_v3 = how != MDL_RE_LITERAL && split == MDL_SPLIT_ISOLATED && !invert &&
+		      mdl_pretok_v3_is(p->n, pattern, n);
 	return rc < 0 ? rc : add_stage(p, stage, err);
 }
 
@@ -50,16 +55,6 @@ int mdl_pretok_add_space(struct mdl_pretok *p, struct lt_err *err)
 	}
 	return add_stage(p, (struct mdl_stage){0}, err);
 }
-
-/* DeepSeek-V3, R1, V3.1. */
-static const char *const deepseek_v3[] = {
-	"\\p{N}{1,3}",
-	"[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{30ff}]+",
-	"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
-	"|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
-	"| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-	NULL,
-};
 
 /* DeepSeek-LLM and V2: letters are those of the bicameral scripts, listed one by one. */
 static const char *const deepseek_llm[] = {
@@ -91,7 +86,7 @@ int mdl_pretok_add_named(struct mdl_pretok *p, const char *name, size_t n, struc
 	int rc = 0;
 
 	if (n == strlen("deepseek-v3") && memcmp(name, "deepseek-v3", n) == 0)
-		patterns = deepseek_v3;
+		patterns = mdl_pretok_v3_patterns;
 	else if (n == strlen("deepseek-llm") && memcmp(name, "deepseek-llm", n) == 0)
 		patterns = deepseek_llm;
 	else
@@ -103,6 +98,17 @@ int mdl_pretok_add_named(struct mdl_pretok *p, const char *name, size_t n, struc
 		rc = mdl_pretok_add_split(p, *patterns, strlen(*patterns), MDL_RE_BEST,
 					  MDL_SPLIT_ISOLATED, false, err);
 	return rc;
+}
+
+int mdl_pretok_seal(struct mdl_pretok *p, struct lt_err *err)
+{
+	bool is_v3 = p->n == MDL_PRETOK_V3_STAGES;
+
+	for (size_t i = 0; i < p->n; i++)
+		is_v3 = is_v3 && p->stages[i].is_v3;
+	if (is_v3 && !(p->v3 = mdl_pretok_v3_open()))
+		return lt_fail(err, LT_ENOMEM, "no memory for a pre-tokenizer");
+	return 0;
 }
 
 /* ---- running ---- */
@@ -239,6 +245,8 @@ int mdl_pretok_run(const struct mdl_pretok *p, struct mdl_pretok_work *w, const 
 {
 	struct run r = {.p = p, .w = w, .piece = piece, .arg = arg, .err = err};
 
+	if (p->v3)
+		return mdl_pretok_v3_run(p->v3, text, n, piece, arg);
 	mdl_re_work_begin(&w->re, n);
 	if (n == 0)
 		return 0;

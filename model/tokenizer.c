@@ -139,6 +139,8 @@ static int seal(struct mdl_tok *t, struct lt_err *err)
 		rc = check_added(t, err);
 	if (rc == 0)
 		rc = mdl_bpe_seal(&t->bpe, is_control, &t->added, err);
+	if (rc == 0)
+		rc = mdl_pretok_seal(&t->pretok, err);
 	t->count = (uint32_t)t->bpe.n_ids;
 	if (t->added.n && (uint32_t)t->added.tokens[t->added.n - 1].id >= t->count)
 		t->count = (uint32_t)t->added.tokens[t->added.n - 1].id + 1;
