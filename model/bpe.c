@@ -32,6 +32,8 @@ void mdl_bpe_fini(struct mdl_bpe *b)
 	free(b->pairs);
 	free(b->merges);
 	free(b->first);
+	free(b->parts);
+	mdl_trie_fini(&b->made);
 	*b = (struct mdl_bpe){0};
 }
 
@@ -283,6 +285,26 @@ static int fill_first(struct mdl_bpe *b)
 	return 0;
 }
 
+/* Finds out how merging makes a token of its own bytes, if it does. */
+static int find_parts(struct mdl_bpe *b, struct mdl_bpe_work *w, struct mdl_ids *ids, int32_t id)
+{
+	const struct mdl_bpe_token *t = &b->tokens[id];
+	struct mdl_bpe_part *part = &b->parts[id];
+	int rc;
+
+	ids->n = 0;
+	rc = mdl_bpe_merge(b, w, b->arena + t->at, t->len, ids);
+	if (rc < 0 || ids->n != 1 || ids->data[0] != id)
+		return rc;
+	part->made = 0;
+	if (t->len > 1) {
+		part->made = w->last + 1;
+		part->left = b->merges[w->last].left;
+		part->right = b->merges[w->last].right;
+	}
+	return 0;
+}
+
 /* Finds out which tokens a piece with exactly their bytes becomes: those that merging makes of their
  * own bytes, or all where the merges are ignored. */
 static int mark_whole(struct mdl_bpe *b, bool (*is_control)(const void *arg, int32_t id),
@@ -292,22 +314,23 @@ static int mark_whole(struct mdl_bpe *b, bool (*is_control)(const void *arg, int
 	struct mdl_ids ids = {0};
 	int rc = 0;
 
+	b->parts = lt_alloc(b->n_ids, sizeof(*b->parts));
+	if (!b->parts)
+		return LT_ENOMEM;
+	for (size_t i = 0; i < b->n_ids; i++)
+		b->parts[i] =
+			(struct mdl_bpe_part){.made = MDL_BPE_UNMADE, .shorter = MDL_TRIE_NONE};
 	for (size_t i = 0; i <= b->words_mask && rc == 0; i++) {
 		int32_t id = b->words[i] ? mdl_bpe_slot_id(b->words[i]) : -1;
-		const struct mdl_bpe_token *t;
-		bool whole = b->ignore_merges;
+		uint32_t len;
 
 		if (id < 0 || is_control(arg, id))
 			continue;
-		t = &b->tokens[id];
-		if (!whole) {
-			ids.n = 0;
-			rc = mdl_bpe_merge(b, &w, b->arena + t->at, t->len, &ids);
-			whole = rc == 0 && ids.n == 1 && ids.data[0] == id;
-		}
-		if (whole) {
+		rc = find_parts(b, &w, &ids, id);
+		if (b->ignore_merges || b->parts[id].made != MDL_BPE_UNMADE) {
+			len = b->tokens[id].len;
 			b->words[i] |= MDL_BPE_WHOLE;
-			b->longest = t->len > b->longest ? t->len : b->longest;
+			b->longest = len > b->longest ? len : b->longest;
 		}
 	}
 	mdl_ids_fini(&ids);
@@ -327,7 +350,7 @@ int mdl_bpe_seal(struct mdl_bpe *b, bool (*is_control)(const void *arg, int32_t 
 				       "the token of byte 0x%02x is a control token", i);
 	}
 	if (fill_pairs(b, is_control, arg) < 0 || fill_first(b) < 0 ||
-	    mark_whole(b, is_control, arg) < 0)
+	    mark_whole(b, is_control, arg) < 0 || mdl_bpe_front_open(b) < 0)
 		return lt_fail(err, LT_ENOMEM, "no memory for the vocabulary");
 	return 0;
 }

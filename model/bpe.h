@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "model/tokenizer.h"
+#include "model/trie.h"
 
 #define MDL_BPE_ID_BITS 21u /* so that a pair and its rank fit into 64 bits */
 #define MDL_BPE_MAX_IDS (1u << MDL_BPE_ID_BITS)
@@ -28,6 +29,14 @@ struct mdl_bpe_token {
 struct mdl_bpe_merge {
 	uint32_t left, right, merged;
 };
+
+/* How merging makes a token of its own bytes, and with it how it is made anywhere. */
+struct mdl_bpe_part {
+	uint32_t left, right; /* what its last merge takes */
+	uint32_t made;	      /* rank of that + 1; 0: a byte; MDL_BPE_UNMADE: it doesn't */
+	uint32_t shorter;     /* the longest made token that this begins with, or MDL_TRIE_NONE */
+};
+#define MDL_BPE_UNMADE UINT32_MAX
 
 struct mdl_bpe {
 	struct mdl_bpe_token *tokens; /* [n_ids] */
@@ -43,6 +52,9 @@ struct mdl_bpe {
 	unsigned pairs_shift;
 	struct mdl_bpe_merge *merges; /* [n_ranks] */
 	size_t n_ranks, merges_cap;
+
+	struct mdl_bpe_part *parts; /* [n_ids] */
+	struct mdl_trie made; /* tokens that merging makes; empty: bpe-front.c can't be used */
 
 	uint32_t *first;    /* [256 * 256] rank of each pair of bytes */
 	int32_t bytes[256]; /* the token of each byte */
@@ -81,12 +93,24 @@ struct mdl_bpe_work {
 	uint32_t *id, *rank, *prev, *next; /* [cap] */
 	uint64_t *heap;			   /* [heap_cap] */
 	size_t cap, n_heap, heap_cap;
+	uint32_t last; /* rank of the last merge */
 };
 void mdl_bpe_work_fini(struct mdl_bpe_work *w);
 
 /* Appends the ids of one piece, s[0..n), n > 0. Time n log n. LT_ENOMEM, LT_ETOOBIG (4 GB). */
 int mdl_bpe_encode(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
 		   struct mdl_ids *out);
+
+/* Of a vocabulary that is complete but for this: makes what mdl_bpe_front needs, where the merges are
+ * such that it may be used. LT_ENOMEM. */
+int mdl_bpe_front_open(struct mdl_bpe *b);
+
+/* The same from front to back, see bpe-front.c; s[0..n) is at most MDL_BPE_FRONT bytes, `token` of
+ * `len` bytes what mdl_trie_longest gave for it, and ids has room for n. Returns how many ids, or 0
+ * when it takes too long: then it has to be merged. */
+#define MDL_BPE_FRONT 2048u
+size_t mdl_bpe_front(const struct mdl_bpe *b, const char *s, size_t n, uint32_t token, size_t len,
+		     int32_t *ids);
 
 /* The same by merging alone. */
 int mdl_bpe_merge(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
