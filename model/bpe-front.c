@@ -32,22 +32,27 @@
 
 /* ---- opening ---- */
 
-static bool grows(const struct mdl_bpe *b)
+/* Notes the lowest ranks of each token's pairs; false if a rank isn't above those of its parts. */
+static bool note_ranks(struct mdl_bpe *b)
 {
 	const uint64_t low = MDL_BPE_MAX_IDS - 1;
 
 	for (size_t i = 0; i <= b->pairs_mask; i++) {
-		const struct mdl_bpe_part *left, *right;
-		uint64_t pair = b->pairs[i], rank = pair & low;
+		struct mdl_bpe_part *left, *right;
+		uint64_t pair = b->pairs[i];
+		uint32_t rank = (uint32_t)(pair & low);
 
 		if (pair == MDL_BPE_NO_PAIR)
 			continue;
 		left = &b->parts[pair >> 2 * MDL_BPE_ID_BITS];
 		right = &b->parts[pair >> MDL_BPE_ID_BITS & low];
 		/* A side that merging doesn't make never stands anywhere. */
-		if (left->made != MDL_BPE_UNMADE && right->made != MDL_BPE_UNMADE &&
-		    (rank < left->made || rank < right->made))
+		if (left->made == MDL_BPE_UNMADE || right->made == MDL_BPE_UNMADE)
+			continue;
+		if (rank < left->made || rank < right->made)
 			return false;
+		left->as_left = rank < left->as_left ? rank : left->as_left;
+		right->as_right = rank < right->as_right ? rank : right->as_right;
 	}
 	return true;
 }
@@ -76,7 +81,7 @@ int mdl_bpe_front_open(struct mdl_bpe *b)
 		strings[n++] = (struct mdl_trie_string){b->arena + t->at, t->len, id};
 		bytes += t->len;
 	}
-	if (bytes <= MOST_BYTES && grows(b))
+	if (bytes <= MOST_BYTES && note_ranks(b))
 		rc = mdl_trie_make(&b->made, strings, n);
 	if (b->made.blocks) {
 		for (size_t i = 0; i < n; i++)
@@ -88,27 +93,38 @@ int mdl_bpe_front_open(struct mdl_bpe *b)
 
 /* ---- encoding ---- */
 
+/* The rank of the pair if it comes before the left token is taken up, at `left_until`, and the right
+ * one; MDL_BPE_NO_RANK if it doesn't. Of equal ranks the leftmost goes first: the left token's own
+ * merge, then the pair, then the right token's. */
+static inline uint32_t rank_before(const struct mdl_bpe *b, uint32_t left, uint32_t right,
+				   uint32_t left_until, uint32_t right_until)
+{
+	uint32_t least = b->parts[left].as_left, rank;
+
+	if (b->parts[right].as_right > least)
+		least = b->parts[right].as_right;
+	if (least >= left_until || least > right_until)
+		return MDL_BPE_NO_RANK;
+	rank = mdl_bpe_rank(b, left, right);
+	return rank < left_until && rank <= right_until ? rank : MDL_BPE_NO_RANK;
+}
+
 /* True if the bytes of both become these two tokens. */
 static bool agree(const struct mdl_bpe *b, uint32_t left, uint32_t right)
 {
-	const struct mdl_bpe_part *l = &b->parts[left], *r = &b->parts[right];
 	uint32_t left_until = MDL_BPE_NO_RANK, right_until = MDL_BPE_NO_RANK;
 
 	for (;;) {
-		uint32_t rank = mdl_bpe_rank(b, left, right);
+		const struct mdl_bpe_part *l = &b->parts[left], *r = &b->parts[right];
 
-		/* Of equal ranks the leftmost goes first: the left token's own merge, then the
-		 * pair, then the right token's. */
-		if (rank < left_until && rank <= right_until && rank != MDL_BPE_NO_RANK)
+		if (rank_before(b, left, right, left_until, right_until) != MDL_BPE_NO_RANK)
 			return false;
 		if (l->made > r->made) {
 			left_until = l->made - 1;
 			left = l->right;
-			l = &b->parts[left];
 		} else if (r->made > 0) {
 			right_until = r->made - 1;
 			right = r->left;
-			r = &b->parts[right];
 		} else {
 			return true;
 		}

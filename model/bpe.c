@@ -30,6 +30,7 @@ void mdl_bpe_fini(struct mdl_bpe *b)
 	free(b->arena);
 	free(b->words);
 	free(b->pairs);
+	free(b->maybe);
 	free(b->merges);
 	free(b->first);
 	free(b->parts);
@@ -252,7 +253,8 @@ static int fill_pairs(struct mdl_bpe *b, bool (*is_control)(const void *arg, int
 		bits++;
 	}
 	b->pairs = lt_alloc(size, sizeof(*b->pairs));
-	if (!b->pairs)
+	b->maybe = lt_alloc(size / 16, sizeof(*b->maybe));
+	if (!b->pairs || !b->maybe)
 		return LT_ENOMEM;
 	b->pairs_mask = size - 1;
 	b->pairs_shift = 64 - bits;
@@ -261,13 +263,15 @@ static int fill_pairs(struct mdl_bpe *b, bool (*is_control)(const void *arg, int
 	for (size_t rank = 0; rank < b->n_ranks; rank++) {
 		const struct mdl_bpe_merge *m = &b->merges[rank];
 		uint64_t key = (uint64_t)m->left << MDL_BPE_ID_BITS | m->right;
-		size_t i = mdl_bpe_pair_slot(b, key);
+		uint64_t hash = mdl_bpe_pair_hash(key);
+		size_t i = hash >> b->pairs_shift, bit = hash >> (b->pairs_shift - 2);
 
 		if (m->left >= MDL_BPE_MAX_IDS || is_control(arg, (int32_t)m->merged))
 			continue;
 		while (b->pairs[i] != MDL_BPE_NO_PAIR && b->pairs[i] >> MDL_BPE_ID_BITS != key)
 			i = (i + 1) & b->pairs_mask;
 		b->pairs[i] = key << MDL_BPE_ID_BITS | rank;
+		b->maybe[bit / 64] |= UINT64_C(1) << bit % 64;
 	}
 	return 0;
 }
@@ -310,6 +314,10 @@ static int find_parts(struct mdl_bpe *b, struct mdl_bpe_work *w, struct mdl_ids 
 static int mark_whole(struct mdl_bpe *b, bool (*is_control)(const void *arg, int32_t id),
 		      const void *arg)
 {
+	const struct mdl_bpe_part none = {.made = MDL_BPE_UNMADE,
+					  .shorter = MDL_TRIE_NONE,
+					  .as_left = MDL_BPE_NO_RANK,
+					  .as_right = MDL_BPE_NO_RANK};
 	struct mdl_bpe_work w = {0};
 	struct mdl_ids ids = {0};
 	int rc = 0;
@@ -318,8 +326,7 @@ static int mark_whole(struct mdl_bpe *b, bool (*is_control)(const void *arg, int
 	if (!b->parts)
 		return LT_ENOMEM;
 	for (size_t i = 0; i < b->n_ids; i++)
-		b->parts[i] =
-			(struct mdl_bpe_part){.made = MDL_BPE_UNMADE, .shorter = MDL_TRIE_NONE};
+		b->parts[i] = none;
 	for (size_t i = 0; i <= b->words_mask && rc == 0; i++) {
 		int32_t id = b->words[i] ? mdl_bpe_slot_id(b->words[i]) : -1;
 		uint32_t len;

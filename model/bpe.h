@@ -35,6 +35,7 @@ struct mdl_bpe_part {
 	uint32_t left, right; /* what its last merge takes */
 	uint32_t made;	      /* rank of that + 1; 0: a byte; MDL_BPE_UNMADE: it doesn't */
 	uint32_t shorter;     /* the longest made token that this begins with, or MDL_TRIE_NONE */
+	uint32_t as_left, as_right; /* lowest rank of the pairs that it is in on that side */
 };
 #define MDL_BPE_UNMADE UINT32_MAX
 
@@ -48,7 +49,8 @@ struct mdl_bpe {
 	uint64_t *words; /* [words_mask + 1] hash tag, flag and id of tokens by their bytes */
 	size_t n_words, words_mask;
 	uint64_t *pairs; /* [pairs_mask + 1] left id, right id, rank */
-	size_t n_pairs, pairs_mask;
+	uint64_t *maybe; /* a bit for each hash of a pair, four times as many as slots */
+	size_t pairs_mask;
 	unsigned pairs_shift;
 	struct mdl_bpe_merge *merges; /* [n_ranks] */
 	size_t n_ranks, merges_cap;

@@ -20,12 +20,18 @@ struct todo {
 	uint32_t lo, hi, depth, node;
 };
 
+/* The free places of a block, and how many. */
+struct room {
+	uint64_t free[BLOCK / 64];
+	uint32_t n;
+};
+
 struct maker {
 	struct mdl_trie *t;
 	const struct mdl_trie_string *strings;
 	size_t nodes_cap, value_cap;
-	uint16_t *room; /* [blocks] free places */
-	size_t room_cap;
+	struct room *rooms; /* [blocks] */
+	size_t rooms_cap;
 	size_t open; /* blocks before it are full */
 	struct todo *queue;
 	size_t head, tail, queue_cap;
@@ -53,34 +59,48 @@ static int add_block(struct maker *m)
 
 	if (n > MDL_TRIE_END || lt_reserve(&t->nodes, &m->nodes_cap, n, sizeof(*t->nodes)) < 0 ||
 	    lt_reserve(&t->value, &m->value_cap, n, sizeof(*t->value)) < 0 ||
-	    lt_reserve(&m->room, &m->room_cap, t->blocks + 1, sizeof(*m->room)) < 0)
+	    lt_reserve(&m->rooms, &m->rooms_cap, t->blocks + 1, sizeof(*m->rooms)) < 0)
 		return LT_ENOMEM;
 	for (size_t i = n - BLOCK; i < n; i++) {
 		t->nodes[i] = (struct mdl_trie_node){0, MDL_TRIE_NONE};
 		t->value[i] = MDL_TRIE_NONE;
 	}
-	m->room[t->blocks++] = BLOCK;
+	m->rooms[t->blocks].n = BLOCK;
+	memset(m->rooms[t->blocks++].free, 0xff, sizeof(m->rooms->free));
 	return 0;
 }
 
-static bool is_free(const struct mdl_trie *t, size_t at)
+static bool is_free(const struct room *r, uint32_t at)
 {
-	return at && t->nodes[at].parent == MDL_TRIE_NONE;
+	return r->free[at / 64] >> at % 64 & 1;
 }
 
-/* Where in a block the children bytes[0..n) fit; false if nowhere. */
+static void take(struct maker *m, uint32_t node)
+{
+	struct room *r = &m->rooms[node / BLOCK];
+
+	r->free[node % BLOCK / 64] &= ~(UINT64_C(1) << node % 64);
+	r->n--;
+}
+
+/* Where in a block the children bytes[0..n) fit: the first goes to each free place in turn. False if
+ * nowhere. */
 static bool fits(const struct maker *m, size_t block, const unsigned char *bytes, size_t n,
 		 uint32_t *base)
 {
-	for (uint32_t i = 0; m->room[block] >= n && i < BLOCK; i++) {
-		uint32_t b = (uint32_t)(block * BLOCK) + (i ^ bytes[0]);
-		size_t k = 0;
+	const struct room *r = &m->rooms[block];
 
-		while (k < n && is_free(m->t, b ^ bytes[k]))
-			k++;
-		if (k == n) {
-			*base = b;
-			return true;
+	for (uint32_t word = 0; r->n >= n && word < BLOCK / 64; word++) {
+		for (uint64_t left = r->free[word]; left; left &= left - 1) {
+			uint32_t b = (word * 64 + (uint32_t)__builtin_ctzll(left)) ^ bytes[0];
+			size_t k = 1;
+
+			while (k < n && is_free(r, b ^ bytes[k]))
+				k++;
+			if (k == n) {
+				*base = (uint32_t)(block * BLOCK) + b;
+				return true;
+			}
 		}
 	}
 	return false;
@@ -90,7 +110,7 @@ static int place(struct maker *m, const unsigned char *bytes, size_t n, uint32_t
 {
 	size_t blocks = m->t->blocks, block;
 
-	while (m->open < blocks && m->room[m->open] == 0)
+	while (m->open < blocks && m->rooms[m->open].n == 0)
 		m->open++;
 	block = n == 1 || blocks - m->open < TRIES ? m->open : blocks - TRIES;
 	for (; block < blocks; block++) {
@@ -131,10 +151,10 @@ static int expand(struct maker *m, struct todo t)
 	if (place(m, bytes, n, &base) < 0)
 		return LT_ENOMEM;
 	m->t->nodes[t.node].base |= base;
-	m->room[base / BLOCK] = (uint16_t)(m->room[base / BLOCK] - n);
 	for (size_t i = 0; i < n; i++) {
 		m->queue[first + i].node = base ^ bytes[i];
 		m->t->nodes[base ^ bytes[i]].parent = t.node;
+		take(m, base ^ bytes[i]);
 	}
 	return 0;
 }
@@ -149,13 +169,13 @@ int mdl_trie_make(struct mdl_trie *t, struct mdl_trie_string *strings, size_t n)
 		return 0;
 	qsort(strings, n, sizeof(*strings), by_bytes);
 	rc = add_block(&m);
-	if (rc == 0)
-		m.room[0]--; /* the root's */
-	if (rc == 0)
+	if (rc == 0) {
+		take(&m, 0); /* the root's */
 		rc = expand(&m, (struct todo){0, (uint32_t)n, 0, 0});
+	}
 	while (rc == 0 && m.head < m.tail)
 		rc = expand(&m, m.queue[m.head++]);
-	free(m.room);
+	free(m.rooms);
 	free(m.queue);
 	if (rc < 0)
 		mdl_trie_fini(t);
