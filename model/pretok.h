@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "model/pretok-hand.h"
 #include "model/regex.h"
 
 #define MDL_PRETOK_STAGES 16u
@@ -27,14 +28,15 @@ enum mdl_split {
 struct mdl_stage {
 	struct mdl_re *re; /* NULL: a space is put before a piece that has none there */
 	enum mdl_split split;
-	bool invert; /* matches are gaps and gaps matches */
-	bool is_v3;  /* DeepSeek-V3 has the same at the same place */
+	bool invert;	/* matches are gaps and gaps matches */
+	unsigned known; /* whose stage it is, see pretok.c */
 };
 
 struct mdl_pretok {
 	struct mdl_stage stages[MDL_PRETOK_STAGES];
 	size_t n;
-	struct mdl_pretok_v3 *v3; /* not NULL: runs instead of the stages, see pretok-v3.h */
+	const struct mdl_hand *hand; /* not NULL: runs instead of the stages, on `classes` */
+	struct mdl_classes classes;
 };
 
 void mdl_pretok_fini(struct mdl_pretok *p); /* {0} is a valid empty one */

@@ -170,7 +170,7 @@ static void encode_plain(struct reference *r, struct mdl_pretok_work *w, const c
 	struct mdl_pretok patterns = r->t->pretok;
 	size_t good;
 
-	patterns.v3 = NULL;
+	patterns.hand = NULL;
 	r->ids.n = 0;
 	for (; n; s += good, n -= good) {
 		if (lt_utf8_valid(s, n, &good))

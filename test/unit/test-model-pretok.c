@@ -1,5 +1,5 @@
 /*
- * model/pretok.h: DeepSeek-V3's pre-tokenizer by hand makes the pieces that its patterns make.
+ * model/pretok.h: the pre-tokenizers by hand make the pieces that their patterns make.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,6 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
-#include "model/pretok-v3.h"
 #include "model/pretok.h"
 #include "test/unit/text-help.h"
 
@@ -24,32 +23,40 @@ struct pieces {
 	size_t ends[MOST_PIECES], n;
 };
 
-static struct mdl_pretok by_hand, by_patterns;
+static const char *const names[] = {"deepseek-v3", "deepseek-llm"};
+#define NAMES (sizeof(names) / sizeof(names[0]))
+
+static struct mdl_pretok by_hand[NAMES], by_patterns[NAMES];
 static struct mdl_pretok_work work;
 
-static void add_stages(struct mdl_pretok *p)
+static void add_stages(struct mdl_pretok *p, const char *name)
 {
 	struct lt_err err = {0};
 
-	if (mdl_pretok_add_named(p, "deepseek-v3", strlen("deepseek-v3"), &err) < 0)
+	if (mdl_pretok_add_named(p, name, strlen(name), &err) < 0)
 		fail_msg("%s", err.text);
 }
 
 static int setup(void **state)
 {
 	(void)state;
-	add_stages(&by_hand);
-	add_stages(&by_patterns);
-	assert_int_equal(mdl_pretok_seal(&by_hand, NULL), 0);
-	assert_non_null(by_hand.v3);
+	for (size_t i = 0; i < NAMES; i++) {
+		add_stages(&by_hand[i], names[i]);
+		add_stages(&by_patterns[i], names[i]);
+		assert_int_equal(mdl_pretok_seal(&by_hand[i], NULL), 0);
+		assert_non_null(by_hand[i].hand);
+		assert_string_equal(by_hand[i].hand->name, names[i]);
+	}
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	mdl_pretok_fini(&by_hand);
-	mdl_pretok_fini(&by_patterns);
+	for (size_t i = 0; i < NAMES; i++) {
+		mdl_pretok_fini(&by_hand[i]);
+		mdl_pretok_fini(&by_patterns[i]);
+	}
 	mdl_pretok_work_fini(&work);
 	return 0;
 }
@@ -74,13 +81,12 @@ static void cut(const struct mdl_pretok *p, const char *s, size_t n, struct piec
 		fail_msg("%s", err.text);
 }
 
-/* `seed` says in a message which text it was. */
-static void assert_same(const char *s, size_t n, uint64_t seed)
+static void assert_same_pieces(size_t which, const char *s, size_t n, uint64_t seed)
 {
 	static struct pieces got, want;
 
-	cut(&by_hand, s, n, &got);
-	cut(&by_patterns, s, n, &want);
+	cut(&by_hand[which], s, n, &got);
+	cut(&by_patterns[which], s, n, &want);
 	if (got.n == want.n && memcmp(got.ends, want.ends, got.n * sizeof(*got.ends)) == 0)
 		return;
 	for (size_t i = 0; i < n; i++)
@@ -89,7 +95,14 @@ static void assert_same(const char *s, size_t n, uint64_t seed)
 	for (size_t i = 0; i < got.n || i < want.n; i++)
 		fprintf(stderr, "piece %zu ends at %zu by hand, at %zu by the patterns\n", i,
 			i < got.n ? got.ends[i] : 0, i < want.n ? want.ends[i] : 0);
-	fail_msg("pieces differ, seed %llu", (unsigned long long)seed);
+	fail_msg("%s: pieces differ, seed %llu", names[which], (unsigned long long)seed);
+}
+
+/* `seed` says in a message which text it was. */
+static void assert_same(const char *s, size_t n, uint64_t seed)
+{
+	for (size_t i = 0; i < NAMES; i++)
+		assert_same_pieces(i, s, n, seed);
 }
 
 static void every_character(void **state)
@@ -143,33 +156,46 @@ static void random_texts(void **state)
 	lt_buf_fini(&b);
 }
 
+static void add_split(struct mdl_pretok *p, const char *pattern, enum mdl_split split)
+{
+	assert_int_equal(
+		mdl_pretok_add_split(p, pattern, strlen(pattern), MDL_RE_BEST, split, false, NULL),
+		0);
+}
+
+/* DeepSeek-V3's stages, with these as the second. */
+static void assert_taken(const char *second, enum mdl_split split, bool by_a_hand)
+{
+	const char *const *patterns = mdl_hand_v3.patterns;
+	struct mdl_pretok p = {0};
+
+	add_split(&p, patterns[0], MDL_SPLIT_ISOLATED);
+	add_split(&p, second, split);
+	add_split(&p, patterns[2], MDL_SPLIT_ISOLATED);
+	assert_int_equal(mdl_pretok_seal(&p, NULL), 0);
+	assert_true((p.hand == &mdl_hand_v3) == by_a_hand);
+	mdl_pretok_fini(&p);
+}
+
 /* Whatever differs from the known stages runs as it stands. */
 static void other_stages_are_left_alone(void **state)
 {
+	const char *ours = mdl_hand_v3.patterns[1];
 	struct mdl_pretok p = {0};
 
 	(void)state;
-	for (size_t i = 0; i < MDL_PRETOK_V3_STAGES; i++) {
-		const char *pattern = mdl_pretok_v3_patterns[i];
-
-		assert_int_equal(
-			mdl_pretok_add_split(&p, pattern, strlen(pattern), MDL_RE_BEST,
-					     i == 1 ? MDL_SPLIT_CONTIGUOUS : MDL_SPLIT_ISOLATED,
-					     false, NULL),
-			0);
-	}
-	assert_int_equal(mdl_pretok_seal(&p, NULL), 0);
-	assert_null(p.v3);
-	mdl_pretok_fini(&p);
-	add_stages(&p);
+	assert_taken(ours, MDL_SPLIT_ISOLATED, true);
+	assert_taken("[一-龥぀-ゟ゠-ヿ]+", MDL_SPLIT_ISOLATED, true);
+	assert_taken(ours, MDL_SPLIT_CONTIGUOUS, false);
+	assert_taken("[一-龥]+", MDL_SPLIT_ISOLATED, false);
+	add_stages(&p, "deepseek-v3");
 	assert_int_equal(mdl_pretok_add_space(&p, NULL), 0);
 	assert_int_equal(mdl_pretok_seal(&p, NULL), 0);
-	assert_null(p.v3);
+	assert_null(p.hand);
 	mdl_pretok_fini(&p);
-	assert_true(mdl_pretok_v3_is(1, "[一-龥぀-ゟ゠-ヿ]+",
-				     strlen("[一-龥぀-ゟ゠-ヿ]+")));
-	assert_false(mdl_pretok_v3_is(1, "[一-龥]+", strlen("[一-龥]+")));
-	assert_false(mdl_pretok_v3_is(MDL_PRETOK_V3_STAGES, "", 0));
+	assert_int_equal(mdl_pretok_seal(&p, NULL), 0);
+	assert_null(p.hand);
+	mdl_pretok_fini(&p);
 }
 
 int main(void)
