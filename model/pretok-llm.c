@@ -141,9 +141,21 @@ static int cut_marks(const struct scan *sc, place at, place end)
 	return cut_runs(sc, at, end, MARK, cut_tail);
 }
 
+/* Whatever ends with a letter is a word; one of ASCII, as most are, is cut no further. */
+static int cut_word(const struct scan *sc, place at, place end)
+{
+	place ascii = at;
+
+	if (at == end || end[-1] >= 0x80 || !(sc->c->low[end[-1]] & LETTER))
+		return cut_marks(sc, at, end);
+	while (ascii < end && *ascii < 0x80)
+		ascii++;
+	return ascii == end ? hand_over(sc, at, end) : cut_marks(sc, at, end);
+}
+
 static int cut_letters(const struct scan *sc, place at, place end)
 {
-	return cut_runs(sc, at, end, LETTER, cut_marks);
+	return cut_runs(sc, at, end, LETTER, cut_word);
 }
 
 static int run(const struct mdl_classes *c, const char *text, size_t n,
