@@ -20,7 +20,8 @@
  * vocabularies are so; for others there is mdl_bpe_merge.
  *
  * The search tries the longest token first, then shorter ones. A place from which no token leads on
- * is remembered, as there is but one way to come to it, and nothing is looked at twice.
+ * is remembered, as there is but one way to come to it, and nothing is looked at twice. Past a
+ * budget of steps a piece is merged after all, so that time stays bounded whatever the text is.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -131,23 +132,25 @@ static bool agree(const struct mdl_bpe *b, uint32_t left, uint32_t right)
 	}
 }
 
-size_t mdl_bpe_front(const struct mdl_bpe *b, const char *s, size_t n, uint32_t token, size_t len,
-		     int32_t *ids)
+int mdl_bpe_front(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
+		  uint32_t token, size_t len, int32_t *ids, size_t *n_ids)
 {
-	uint64_t dead[MDL_BPE_FRONT / 64 + 1];
-	uint16_t starts[MDL_BPE_FRONT];
 	size_t at = 0, k = 0, tries = 8 * n + 64;
 
-	memset(dead, 0, (n / 64 + 1) * sizeof(*dead));
+	*n_ids = 0;
+	if (lt_reserve(&w->starts, &w->starts_cap, n, sizeof(*w->starts)) < 0 ||
+	    lt_reserve(&w->dead, &w->dead_cap, n / 64 + 1, sizeof(*w->dead)) < 0)
+		return LT_ENOMEM;
+	memset(w->dead, 0, (n / 64 + 1) * sizeof(*w->dead));
 	while (at < n) {
 		size_t end = at + len;
 
 		if (tries-- == 0)
 			return 0;
-		if (!(dead[end / 64] >> end % 64 & 1) &&
+		if (!(w->dead[end / 64] >> end % 64 & 1) &&
 		    (k == 0 || agree(b, (uint32_t)ids[k - 1], token))) {
 			ids[k] = (int32_t)token;
-			starts[k++] = (uint16_t)at;
+			w->starts[k++] = (uint32_t)at;
 			at = end;
 			token = mdl_trie_longest(&b->made, s + at, n - at, &len);
 			continue;
@@ -156,20 +159,21 @@ size_t mdl_bpe_front(const struct mdl_bpe *b, const char *s, size_t n, uint32_t 
 		if (token == MDL_TRIE_NONE) {
 			if (k == 0)
 				return 0;
-			dead[at / 64] |= UINT64_C(1) << at % 64;
+			w->dead[at / 64] |= UINT64_C(1) << at % 64;
 			token = (uint32_t)ids[--k];
-			at = starts[k];
+			at = w->starts[k];
 		}
 		len = b->tokens[token].len;
 	}
-	return k;
+	*n_ids = k;
+	return 0;
 }
 
 int mdl_bpe_encode(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
 		   struct mdl_ids *out)
 {
+	size_t len, most, n_ids;
 	uint32_t token;
-	size_t len, most;
 
 	if (n <= b->longest && (b->ignore_merges || !b->made.blocks)) {
 		uint64_t slot = mdl_bpe_word(b, s, n);
@@ -177,15 +181,17 @@ int mdl_bpe_encode(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *
 		if (slot & MDL_BPE_WHOLE)
 			return mdl_ids_add(out, mdl_bpe_slot_id(slot));
 	}
-	if (n > MDL_BPE_FRONT || !b->made.blocks)
+	if (!b->made.blocks)
 		return mdl_bpe_merge(b, w, s, n, out);
 	token = mdl_trie_longest(&b->made, s, n, &len);
 	if (len == n)
 		return mdl_ids_add(out, (int32_t)token);
+	if (n > UINT32_MAX)
+		return LT_ETOOBIG;
 	if (!lt_add(out->n, n, &most) ||
-	    lt_reserve(&out->data, &out->cap, most, sizeof(*out->data)) < 0)
+	    lt_reserve(&out->data, &out->cap, most, sizeof(*out->data)) < 0 ||
+	    mdl_bpe_front(b, w, s, n, token, len, out->data + out->n, &n_ids) < 0)
 		return LT_ENOMEM;
-	len = mdl_bpe_front(b, s, n, token, len, out->data + out->n);
-	out->n += len;
-	return len ? 0 : mdl_bpe_merge(b, w, s, n, out);
+	out->n += n_ids;
+	return n_ids ? 0 : mdl_bpe_merge(b, w, s, n, out);
 }

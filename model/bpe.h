@@ -90,12 +90,16 @@ int32_t mdl_bpe_find(const struct mdl_bpe *b, const char *bytes, size_t n);
 int32_t mdl_bpe_find_raw(const struct mdl_bpe *b, const char *text, size_t n);
 int32_t mdl_bpe_id(const struct mdl_bpe *b, const char *text, size_t n);
 
-/* What a thread needs to merge long pieces. {0} is a valid empty one. */
+/* What a thread needs for a piece. {0} is a valid empty one. */
 struct mdl_bpe_work {
 	uint32_t *id, *rank, *prev, *next; /* [cap] */
 	uint64_t *heap;			   /* [heap_cap] */
 	size_t cap, n_heap, heap_cap;
 	uint32_t last; /* rank of the last merge */
+
+	uint32_t *starts; /* [starts_cap] where each id's bytes begin */
+	uint64_t *dead;	  /* [dead_cap] a bit for each place that leads nowhere */
+	size_t starts_cap, dead_cap;
 };
 void mdl_bpe_work_fini(struct mdl_bpe_work *w);
 
@@ -107,12 +111,11 @@ int mdl_bpe_encode(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *
  * such that it may be used. LT_ENOMEM. */
 int mdl_bpe_front_open(struct mdl_bpe *b);
 
-/* The same from front to back, see bpe-front.c; s[0..n) is at most MDL_BPE_FRONT bytes, `token` of
- * `len` bytes what mdl_trie_longest gave for it, and ids has room for n. Returns how many ids, or 0
- * when it takes too long: then it has to be merged. */
-#define MDL_BPE_FRONT 2048u
-size_t mdl_bpe_front(const struct mdl_bpe *b, const char *s, size_t n, uint32_t token, size_t len,
-		     int32_t *ids);
+/* The same from front to back, see bpe-front.c, for a vocabulary with `made`; `token` of `len` bytes is
+ * what mdl_trie_longest gave for s[0..n), and ids has room for n. Sets *n_ids, to 0 when it takes more
+ * than a few steps a byte: then the piece has to be merged. LT_ENOMEM. */
+int mdl_bpe_front(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
+		  uint32_t token, size_t len, int32_t *ids, size_t *n_ids);
 
 /* The same by merging alone. */
 int mdl_bpe_merge(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,

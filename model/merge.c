@@ -22,6 +22,8 @@ void mdl_bpe_work_fini(struct mdl_bpe_work *w)
 	free(w->prev);
 	free(w->next);
 	free(w->heap);
+	free(w->starts);
+	free(w->dead);
 	*w = (struct mdl_bpe_work){0};
 }
 

@@ -77,7 +77,7 @@ static void work_put(struct mdl_tok_pool *pool, struct work *w)
 {
 	bool keep;
 
-	if (w->bpe.cap > KEEP_MAX)
+	if (w->bpe.cap > KEEP_MAX || w->bpe.starts_cap > KEEP_MAX)
 		mdl_bpe_work_fini(&w->bpe);
 	if (w->pretok.spaced.cap > KEEP_MAX)
 		lt_buf_fini(&w->pretok.spaced);
