@@ -29,7 +29,7 @@
 #include "base/mem.h"
 #include "model/bpe-table.h"
 
-#define MOST_BYTES (8u << 20) /* of all made tokens; a trained vocabulary has one million */
+#define MOST_BYTES (4u << 20) /* of all made tokens; a trained vocabulary has one million */
 
 /* ---- opening ---- */
 
