@@ -80,17 +80,22 @@ static inline uint64_t mdl_bpe_word(const struct mdl_bpe *b, const char *s, size
 #define MDL_BPE_NO_PAIR UINT64_MAX
 #define MDL_BPE_NO_RANK UINT32_MAX
 
-static inline size_t mdl_bpe_pair_slot(const struct mdl_bpe *b, uint64_t key)
+/* Its highest bits choose the slot, two more the bit of `maybe`. */
+static inline uint64_t mdl_bpe_pair_hash(uint64_t key)
 {
-	return (size_t)((key ^ key >> 17) * UINT64_C(0x9e3779b97f4a7c15) >> b->pairs_shift);
+	return (key ^ key >> 17) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* The rank of the merge of two tokens, MDL_BPE_NO_RANK when there is none. */
 static inline uint32_t mdl_bpe_rank(const struct mdl_bpe *b, uint32_t left, uint32_t right)
 {
 	uint64_t key = (uint64_t)left << MDL_BPE_ID_BITS | right;
-	size_t i = mdl_bpe_pair_slot(b, key);
+	uint64_t hash = mdl_bpe_pair_hash(key);
+	size_t i = hash >> b->pairs_shift, bit = hash >> (b->pairs_shift - 2);
 
+	/* Most pairs have no merge, and this much of the table stays in a near cache. */
+	if (!(b->maybe[bit / 64] >> bit % 64 & 1))
+		return MDL_BPE_NO_RANK;
 	while (b->pairs[i] >> MDL_BPE_ID_BITS != key) {
 		if (b->pairs[i] == MDL_BPE_NO_PAIR)
 			return MDL_BPE_NO_RANK;

@@ -30,8 +30,11 @@ void mdl_bpe_fini(struct mdl_bpe *b)
 	free(b->arena);
 	free(b->words);
 	free(b->pairs);
+	free(b->maybe);
 	free(b->merges);
 	free(b->first);
+	free(b->parts);
+	mdl_trie_fini(&b->made);
 	*b = (struct mdl_bpe){0};
 }
 
@@ -250,7 +253,8 @@ static int fill_pairs(struct mdl_bpe *b, bool (*is_control)(const void *arg, int
 		bits++;
 	}
 	b->pairs = lt_alloc(size, sizeof(*b->pairs));
-	if (!b->pairs)
+	b->maybe = lt_alloc(size / 16, sizeof(*b->maybe));
+	if (!b->pairs || !b->maybe)
 		return LT_ENOMEM;
 	b->pairs_mask = size - 1;
 	b->pairs_shift = 64 - bits;
@@ -259,13 +263,15 @@ static int fill_pairs(struct mdl_bpe *b, bool (*is_control)(const void *arg, int
 	for (size_t rank = 0; rank < b->n_ranks; rank++) {
 		const struct mdl_bpe_merge *m = &b->merges[rank];
 		uint64_t key = (uint64_t)m->left << MDL_BPE_ID_BITS | m->right;
-		size_t i = mdl_bpe_pair_slot(b, key);
+		uint64_t hash = mdl_bpe_pair_hash(key);
+		size_t i = hash >> b->pairs_shift, bit = hash >> (b->pairs_shift - 2);
 
 		if (m->left >= MDL_BPE_MAX_IDS || is_control(arg, (int32_t)m->merged))
 			continue;
 		while (b->pairs[i] != MDL_BPE_NO_PAIR && b->pairs[i] >> MDL_BPE_ID_BITS != key)
 			i = (i + 1) & b->pairs_mask;
 		b->pairs[i] = key << MDL_BPE_ID_BITS | rank;
+		b->maybe[bit / 64] |= UINT64_C(1) << bit % 64;
 	}
 	return 0;
 }
@@ -283,31 +289,55 @@ static int fill_first(struct mdl_bpe *b)
 	return 0;
 }
 
+/* Finds out how merging makes a token of its own bytes, if it does. */
+static int find_parts(struct mdl_bpe *b, struct mdl_bpe_work *w, struct mdl_ids *ids, int32_t id)
+{
+	const struct mdl_bpe_token *t = &b->tokens[id];
+	struct mdl_bpe_part *part = &b->parts[id];
+	int rc;
+
+	ids->n = 0;
+	rc = mdl_bpe_merge(b, w, b->arena + t->at, t->len, ids);
+	if (rc < 0 || ids->n != 1 || ids->data[0] != id)
+		return rc;
+	part->made = 0;
+	if (t->len > 1) {
+		part->made = w->last + 1;
+		part->left = b->merges[w->last].left;
+		part->right = b->merges[w->last].right;
+	}
+	return 0;
+}
+
 /* Finds out which tokens a piece with exactly their bytes becomes: those that merging makes of their
  * own bytes, or all where the merges are ignored. */
 static int mark_whole(struct mdl_bpe *b, bool (*is_control)(const void *arg, int32_t id),
 		      const void *arg)
 {
+	const struct mdl_bpe_part none = {.made = MDL_BPE_UNMADE,
+					  .shorter = MDL_TRIE_NONE,
+					  .as_left = MDL_BPE_NO_RANK,
+					  .as_right = MDL_BPE_NO_RANK};
 	struct mdl_bpe_work w = {0};
 	struct mdl_ids ids = {0};
 	int rc = 0;
 
+	b->parts = lt_alloc(b->n_ids, sizeof(*b->parts));
+	if (!b->parts)
+		return LT_ENOMEM;
+	for (size_t i = 0; i < b->n_ids; i++)
+		b->parts[i] = none;
 	for (size_t i = 0; i <= b->words_mask && rc == 0; i++) {
 		int32_t id = b->words[i] ? mdl_bpe_slot_id(b->words[i]) : -1;
-		const struct mdl_bpe_token *t;
-		bool whole = b->ignore_merges;
+		uint32_t len;
 
 		if (id < 0 || is_control(arg, id))
 			continue;
-		t = &b->tokens[id];
-		if (!whole) {
-			ids.n = 0;
-			rc = mdl_bpe_merge(b, &w, b->arena + t->at, t->len, &ids);
-			whole = rc == 0 && ids.n == 1 && ids.data[0] == id;
-		}
-		if (whole) {
+		rc = find_parts(b, &w, &ids, id);
+		if (b->ignore_merges || b->parts[id].made != MDL_BPE_UNMADE) {
+			len = b->tokens[id].len;
 			b->words[i] |= MDL_BPE_WHOLE;
-			b->longest = t->len > b->longest ? t->len : b->longest;
+			b->longest = len > b->longest ? len : b->longest;
 		}
 	}
 	mdl_ids_fini(&ids);
@@ -327,7 +357,7 @@ int mdl_bpe_seal(struct mdl_bpe *b, bool (*is_control)(const void *arg, int32_t 
 				       "the token of byte 0x%02x is a control token", i);
 	}
 	if (fill_pairs(b, is_control, arg) < 0 || fill_first(b) < 0 ||
-	    mark_whole(b, is_control, arg) < 0)
+	    mark_whole(b, is_control, arg) < 0 || mdl_bpe_front_open(b) < 0)
 		return lt_fail(err, LT_ENOMEM, "no memory for the vocabulary");
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/map.h"
 #include "model/tokenizer.h"
+#include "model/trie.h"
 
 #define MDL_BPE_ID_BITS 21u /* so that a pair and its rank fit into 64 bits */
 #define MDL_BPE_MAX_IDS (1u << MDL_BPE_ID_BITS)
@@ -29,6 +30,15 @@ struct mdl_bpe_merge {
 	uint32_t left, right, merged;
 };
 
+/* How merging makes a token of its own bytes, and with it how it is made anywhere. */
+struct mdl_bpe_part {
+	uint32_t left, right; /* what its last merge takes */
+	uint32_t made;	      /* rank of that + 1; 0: a byte; MDL_BPE_UNMADE: it doesn't */
+	uint32_t shorter;     /* the longest made token that this begins with, or MDL_TRIE_NONE */
+	uint32_t as_left, as_right; /* lowest rank of the pairs that it is in on that side */
+};
+#define MDL_BPE_UNMADE UINT32_MAX
+
 struct mdl_bpe {
 	struct mdl_bpe_token *tokens; /* [n_ids] */
 	size_t n_ids, tokens_cap;
@@ -39,10 +49,14 @@ struct mdl_bpe {
 	uint64_t *words; /* [words_mask + 1] hash tag, flag and id of tokens by their bytes */
 	size_t n_words, words_mask;
 	uint64_t *pairs; /* [pairs_mask + 1] left id, right id, rank */
-	size_t n_pairs, pairs_mask;
+	uint64_t *maybe; /* a bit for each hash of a pair, four times as many as slots */
+	size_t pairs_mask;
 	unsigned pairs_shift;
 	struct mdl_bpe_merge *merges; /* [n_ranks] */
 	size_t n_ranks, merges_cap;
+
+	struct mdl_bpe_part *parts; /* [n_ids] */
+	struct mdl_trie made; /* tokens that merging makes; empty: bpe-front.c can't be used */
 
 	uint32_t *first;    /* [256 * 256] rank of each pair of bytes */
 	int32_t bytes[256]; /* the token of each byte */
@@ -76,17 +90,32 @@ int32_t mdl_bpe_find(const struct mdl_bpe *b, const char *bytes, size_t n);
 int32_t mdl_bpe_find_raw(const struct mdl_bpe *b, const char *text, size_t n);
 int32_t mdl_bpe_id(const struct mdl_bpe *b, const char *text, size_t n);
 
-/* What a thread needs to merge long pieces. {0} is a valid empty one. */
+/* What a thread needs for a piece. {0} is a valid empty one. */
 struct mdl_bpe_work {
 	uint32_t *id, *rank, *prev, *next; /* [cap] */
 	uint64_t *heap;			   /* [heap_cap] */
 	size_t cap, n_heap, heap_cap;
+	uint32_t last; /* rank of the last merge */
+
+	uint32_t *starts; /* [starts_cap] where each id's bytes begin */
+	uint64_t *dead;	  /* [dead_cap] a bit for each place that leads nowhere */
+	size_t starts_cap, dead_cap;
 };
 void mdl_bpe_work_fini(struct mdl_bpe_work *w);
 
 /* Appends the ids of one piece, s[0..n), n > 0. Time n log n. LT_ENOMEM, LT_ETOOBIG (4 GB). */
 int mdl_bpe_encode(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
 		   struct mdl_ids *out);
+
+/* Of a vocabulary that is complete but for this: makes what mdl_bpe_front needs, where the merges are
+ * such that it may be used. LT_ENOMEM. */
+int mdl_bpe_front_open(struct mdl_bpe *b);
+
+/* The same from front to back, see bpe-front.c, for a vocabulary with `made`; `token` of `len` bytes is
+ * what mdl_trie_longest gave for s[0..n), and ids has room for n. Sets *n_ids, to 0 when it takes more
+ * than a few steps a byte: then the piece has to be merged. LT_ENOMEM. */
+int mdl_bpe_front(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
+		  uint32_t token, size_t len, int32_t *ids, size_t *n_ids);
 
 /* The same by merging alone. */
 int mdl_bpe_merge(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,

@@ -22,13 +22,16 @@ void mdl_bpe_work_fini(struct mdl_bpe_work *w)
 	free(w->prev);
 	free(w->next);
 	free(w->heap);
+	free(w->starts);
+	free(w->dead);
 	*w = (struct mdl_bpe_work){0};
 }
 
 /* ---- short pieces ---- */
 
-/* Merges the bytes s[0..n), 1 < n <= SHORT, into ids, which has room for n; returns how many ids. */
-static size_t merge_short(const struct mdl_bpe *b, const unsigned char *s, size_t n, int32_t *ids)
+/* Merges the bytes s[0..n), 0 < n <= SHORT, into ids, which has room for n; returns how many ids. */
+static size_t merge_short(const struct mdl_bpe *b, struct mdl_bpe_work *w, const unsigned char *s,
+			  size_t n, int32_t *ids)
 {
 	uint32_t ranks[SHORT];
 
@@ -50,6 +53,7 @@ static size_t merge_short(const struct mdl_bpe *b, const unsigned char *s, size_
 		if (best == MDL_BPE_NO_RANK)
 			break;
 		n--;
+		w->last = best;
 		ids[at] = (int32_t)b->merges[best].merged;
 		memmove(ids + at + 1, ids + at + 2, (n - at - 1) * sizeof(*ids));
 		memmove(ranks + at, ranks + at + 1, (n - at - 1) * sizeof(*ranks));
@@ -157,6 +161,7 @@ static void merge_long(const struct mdl_bpe *b, struct mdl_bpe_work *w, const un
 
 		if (w->rank[at] != rank)
 			continue;
+		w->last = rank;
 		gone = w->next[at];
 		w->id[at] = b->merges[rank].merged;
 		w->rank[gone] = MDL_BPE_NO_RANK;
@@ -179,7 +184,7 @@ int mdl_bpe_merge(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s
 		if (!lt_add(out->n, n, &most) ||
 		    lt_reserve(&out->data, &out->cap, most, sizeof(*out->data)) < 0)
 			return LT_ENOMEM;
-		out->n += merge_short(b, bytes, n, out->data + out->n);
+		out->n += merge_short(b, w, bytes, n, out->data + out->n);
 		return 0;
 	}
 	if (n >= NONE / 2)
@@ -192,16 +197,4 @@ int mdl_bpe_merge(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s
 			return LT_ENOMEM;
 	}
 	return 0;
-}
-
-int mdl_bpe_encode(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
-		   struct mdl_ids *out)
-{
-	if (n <= b->longest) {
-		uint64_t slot = mdl_bpe_word(b, s, n);
-
-		if (slot & MDL_BPE_WHOLE)
-			return mdl_ids_add(out, mdl_bpe_slot_id(slot));
-	}
-	return mdl_bpe_merge(b, w, s, n, out);
 }

@@ -1,6 +1,7 @@
 /*
  * Pre-tokenizers. Pieces go through the stages depth first, so that no list of them is ever made:
- * a stage hands each piece to the next one as soon as its end is known.
+ * a stage hands each piece to the next one as soon as its end is known. The stages of this
+ * family are known by their patterns, and run by hand (pretok-hand.h).
  */
 #include "model/pretok.h"
 
@@ -8,10 +9,15 @@
 
 #include "base/utf8.h"
 
+/* Bit i of what a stage is known as. */
+static const struct mdl_hand *const hands[] = {&mdl_hand_v3, &mdl_hand_llm};
+#define HANDS (sizeof(hands) / sizeof(hands[0]))
+
 void mdl_pretok_fini(struct mdl_pretok *p)
 {
 	for (size_t i = 0; i < p->n; i++)
 		mdl_re_close(p->stages[i].re);
+	mdl_classes_fini(&p->classes);
 	*p = (struct mdl_pretok){0};
 }
 
@@ -32,12 +38,36 @@ static int add_stage(struct mdl_pretok *p, struct mdl_stage stage, struct lt_err
 	return 0;
 }
 
+static bool is(const char *s, size_t n, const char *word)
+{
+	return word && n == strlen(word) && memcmp(s, word, n) == 0;
+}
+
+/* Which of the hands have this pattern as stage k. */
+static unsigned known_as(size_t k, const char *pattern, size_t n)
+{
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < HANDS; i++) {
+		size_t stages = 0;
+
+		while (hands[i]->patterns[stages])
+			stages++;
+		if (k < stages && (is(pattern, n, hands[i]->patterns[k]) ||
+				   is(pattern, n, hands[i]->published[k])))
+			bits |= 1u << i;
+	}
+	return bits;
+}
+
 int mdl_pretok_add_split(struct mdl_pretok *p, const char *pattern, size_t n, enum mdl_re_how how,
 			 enum mdl_split split, bool invert, struct lt_err *err)
 {
 	struct mdl_stage stage = {.split = split, .invert = invert};
 	int rc = mdl_re_open(pattern, n, how, &stage.re, err);
 
+	if (how != MDL_RE_LITERAL && split == MDL_SPLIT_ISOLATED && !invert)
+		stage.known = known_as(p->n, pattern, n);
 	return rc < 0 ? rc : add_stage(p, stage, err);
 }
 
@@ -51,50 +81,16 @@ int mdl_pretok_add_space(struct mdl_pretok *p, struct lt_err *err)
 	return add_stage(p, (struct mdl_stage){0}, err);
 }
 
-/* DeepSeek-V3, R1, V3.1. */
-static const char *const deepseek_v3[] = {
-	"\\p{N}{1,3}",
-	"[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{30ff}]+",
-	"[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+"
-	"|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
-	"| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-	NULL,
-};
-
-/* DeepSeek-LLM and V2: letters are those of the bicameral scripts, listed one by one. */
-static const char *const deepseek_llm[] = {
-	"[\\r\\n]",
-	"\\s?[A-Za-z\\u00b5\\u00c0-\\u00d6\\u00d8-\\u00f6\\u00f8-\\u01ba\\u01bc-\\u01bf"
-	"\\u01c4-\\u0293\\u0295-\\u02af\\u0370-\\u0373\\u0376-\\u0377\\u037b-\\u037d\\u037f\\u0386"
-	"\\u0388-\\u038a\\u038c\\u038e-\\u03a1\\u03a3-\\u03f5\\u03f7-\\u0481\\u048a-\\u052f"
-	"\\u0531-\\u0556\\u10a0-\\u10c5\\u13a0-\\u13f5\\u13f8-\\u13fd\\u1c90-\\u1cba\\u1cbd-\\u1cbf"
-	"\\u1d00-\\u1d2b\\u1d6b-\\u1d77\\u1d79-\\u1d9a\\u1e00-\\u1f15\\u1f18-\\u1f1d\\u1f20-\\u1f45"
-	"\\u1f48-\\u1f4d\\u1f50-\\u1f57\\u1f59\\u1f5b\\u1f5d\\u1f5f-\\u1f7d\\u1f80-\\u1fb4"
-	"\\u1fb6-\\u1fbc\\u1fbe\\u1fc2-\\u1fc4\\u1fc6-\\u1fcc\\u1fd0-\\u1fd3\\u1fd6-\\u1fdb"
-	"\\u1fe0-\\u1fec\\u1ff2-\\u1ff4\\u1ff6-\\u1ffc\\u2102\\u2107\\u210a-\\u2113\\u2115"
-	"\\u2119-\\u211d\\u2124\\u2126\\u2128\\u212a-\\u212d\\u212f-\\u2134\\u2139\\u213c-\\u213f"
-	"\\u2145-\\u2149\\u214e\\u2183-\\u2184\\u2c00-\\u2c7b\\u2c7e-\\u2ce4\\u2ceb-\\u2cee"
-	"\\u2cf2-\\u2cf3\\ua640-\\ua66d\\ua680-\\ua69b\\ua722-\\ua76f\\ua771-\\ua787\\ua78b-\\ua78e"
-	"\\uab70-\\uabbf\\ufb00-\\ufb06\\ufb13-\\ufb17\\uff21-\\uff3a\\uff41-\\uff5a"
-	"\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}"
-	"\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}]+",
-	"\\s?[!-/:-~\\uff01-\\uff0f\\uff1a-\\uff5e\\u2018-\\u201f\\u3000-\\u3002]+",
-	"\\s+$",
-	"[\\u0800-\\u9fa5\\uac00-\\ud7ff]+",
-	"\\p{N}",
-	NULL,
-};
-
 int mdl_pretok_add_named(struct mdl_pretok *p, const char *name, size_t n, struct lt_err *err)
 {
 	const char *const *patterns = NULL;
 	int rc = 0;
 
-	if (n == strlen("deepseek-v3") && memcmp(name, "deepseek-v3", n) == 0)
-		patterns = deepseek_v3;
-	else if (n == strlen("deepseek-llm") && memcmp(name, "deepseek-llm", n) == 0)
-		patterns = deepseek_llm;
-	else
+	for (size_t i = 0; i < HANDS; i++) {
+		if (is(name, n, hands[i]->name))
+			patterns = hands[i]->patterns;
+	}
+	if (!patterns)
 		return lt_fail(err, LT_EUNSUPPORTED,
 			       "pre-tokenizer '%.*s' is not supported, only deepseek-llm and "
 			       "deepseek-v3 are",
@@ -103,6 +99,22 @@ int mdl_pretok_add_named(struct mdl_pretok *p, const char *name, size_t n, struc
 		rc = mdl_pretok_add_split(p, *patterns, strlen(*patterns), MDL_RE_BEST,
 					  MDL_SPLIT_ISOLATED, false, err);
 	return rc;
+}
+
+int mdl_pretok_seal(struct mdl_pretok *p, struct lt_err *err)
+{
+	unsigned known = (1u << HANDS) - 1;
+
+	for (size_t i = 0; i < p->n; i++)
+		known &= p->stages[i].known;
+	for (size_t i = 0; i < HANDS; i++) {
+		if (!(known >> i & 1) || p->n == 0 || hands[i]->patterns[p->n])
+			continue;
+		if (mdl_classes_parse(&p->classes, hands[i]->classes) < 0)
+			return lt_fail(err, LT_ENOMEM, "no memory for a pre-tokenizer");
+		p->hand = hands[i];
+	}
+	return 0;
 }
 
 /* ---- running ---- */
@@ -239,6 +251,8 @@ int mdl_pretok_run(const struct mdl_pretok *p, struct mdl_pretok_work *w, const 
 {
 	struct run r = {.p = p, .w = w, .piece = piece, .arg = arg, .err = err};
 
+	if (p->hand)
+		return p->hand->run(&p->classes, text, n, piece, arg);
 	mdl_re_work_begin(&w->re, n);
 	if (n == 0)
 		return 0;

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "model/pretok-hand.h"
 #include "model/regex.h"
 
 #define MDL_PRETOK_STAGES 16u
@@ -27,12 +28,15 @@ enum mdl_split {
 struct mdl_stage {
 	struct mdl_re *re; /* NULL: a space is put before a piece that has none there */
 	enum mdl_split split;
-	bool invert; /* matches are gaps and gaps matches */
+	bool invert;	/* matches are gaps and gaps matches */
+	unsigned known; /* whose stage it is, see pretok.c */
 };
 
 struct mdl_pretok {
 	struct mdl_stage stages[MDL_PRETOK_STAGES];
 	size_t n;
+	const struct mdl_hand *hand; /* not NULL: runs instead of the stages, on `classes` */
+	struct mdl_classes classes;
 };
 
 void mdl_pretok_fini(struct mdl_pretok *p); /* {0} is a valid empty one */
@@ -45,6 +49,10 @@ int mdl_pretok_add_space(struct mdl_pretok *p, struct lt_err *err);
 /* The pre-tokenizer of a GGUF file by its name: "deepseek-llm" or "deepseek-v3"; LT_EUNSUPPORTED
  * for another one. */
 int mdl_pretok_add_named(struct mdl_pretok *p, const char *name, size_t n, struct lt_err *err);
+
+/* Once all stages are added: chooses what runs them. Without it they run as they stand, with the same
+ * pieces. LT_ENOMEM. */
+int mdl_pretok_seal(struct mdl_pretok *p, struct lt_err *err);
 
 /* What a thread needs. {0} is a valid empty one. */
 struct mdl_pretok_work {

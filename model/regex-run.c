@@ -12,13 +12,10 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "model/classes.h"
 #include "model/regex.h"
-#include "model/unicode.h"
 
 #define MAX_CODE 1024u
-#define MAX_BITS 32u
-#define BLOCK	 256u
-#define BLOCKS	 ((MDL_UNICODE_MAX + 1) / BLOCK)
 
 enum op {
 	OP_SET,	   /* one character of the set */
@@ -45,84 +42,11 @@ struct instr {
 struct mdl_re_prog {
 	struct instr *code;
 	uint32_t n;
-	uint32_t first;	   /* sets that a match may begin with */
-	bool nullable;	   /* a match may begin without a character */
-	uint32_t skip;	   /* not 0: the set whose runs need but one try */
-	uint32_t low[128]; /* bits of ASCII characters */
-	uint32_t *blocks;  /* [*, BLOCK] bits of characters */
-	uint16_t index[BLOCKS];
+	uint32_t first;		    /* sets that a match may begin with */
+	bool nullable;		    /* a match may begin without a character */
+	uint32_t skip;		    /* not 0: the set whose runs need but one try */
+	struct mdl_classes classes; /* a bit for each set */
 };
-
-/* ---- the table ---- */
-
-/* Sets `bits` of the characters [base, base + BLOCK) from the sets; at[] is where each set's ranges
- * stand, and moves on. */
-static void fill_block(const struct mdl_re_tree *t, size_t *at, uint32_t base, uint32_t *bits)
-{
-	memset(bits, 0, BLOCK * sizeof(*bits));
-	for (size_t k = 0; k < t->n_sets; k++) {
-		const struct mdl_set *s = &t->sets[k];
-
-		for (; at[k] < s->n && s->r[at[k]].lo < base + BLOCK; at[k]++) {
-			uint32_t lo = s->r[at[k]].lo, hi = s->r[at[k]].hi;
-
-			lo = lo < base ? 0 : lo - base;
-			for (uint32_t i = lo; i < BLOCK && base + i <= hi; i++)
-				bits[i] |= 1u << k;
-			if (hi >= base + BLOCK)
-				break;
-		}
-	}
-}
-
-/* The table in blocks; equal ones stand once (found by comparing with a few that came before). */
-static int fill_table(struct mdl_re_prog *p, const struct mdl_re_tree *t)
-{
-	size_t at[MAX_BITS] = {0}, n = 0, cap = 0;
-	uint32_t bits[BLOCK];
-
-	for (uint32_t b = 0; b < BLOCKS; b++) {
-		size_t i = n, tries = 8;
-
-		fill_block(t, at, b * BLOCK, bits);
-		while (i > 0 && tries-- > 0) {
-			i--;
-			if (memcmp(p->blocks + i * BLOCK, bits, sizeof(bits)) == 0)
-				goto found;
-		}
-		i = n;
-		if (lt_reserve(&p->blocks, &cap, (n + 1) * BLOCK, sizeof(*p->blocks)) < 0)
-			return LT_ENOMEM;
-		memcpy(p->blocks + n++ * BLOCK, bits, sizeof(bits));
-	found:
-		p->index[b] = (uint16_t)i;
-	}
-	memcpy(p->low, p->blocks + p->index[0] * (size_t)BLOCK, sizeof(p->low));
-	return 0;
-}
-
-/* The bits of the character at s, which is well-formed, and its length. */
-static inline uint32_t look_up(const struct mdl_re_prog *p, const unsigned char *s, size_t *len)
-{
-	uint32_t cp;
-
-	if (s[0] < 0x80) {
-		*len = 1;
-		return p->low[s[0]];
-	}
-	if (s[0] < 0xe0) {
-		*len = 2;
-		cp = (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f);
-	} else if (s[0] < 0xf0) {
-		*len = 3;
-		cp = (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
-	} else {
-		*len = 4;
-		cp = (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 |
-		     (uint32_t)(s[2] & 0x3f) << 6 | (s[3] & 0x3f);
-	}
-	return p->blocks[p->index[cp / BLOCK] * (size_t)BLOCK + cp % BLOCK];
-}
 
 /* ---- the compiler ---- */
 
@@ -318,7 +242,7 @@ int mdl_re_prog_open(const struct mdl_re_tree *tree, struct mdl_re_prog **out)
 	uint32_t at;
 	int rc;
 
-	if (tree->n_sets > MAX_BITS)
+	if (tree->n_sets > MDL_CLASSES_MAX)
 		return LT_EUNSUPPORTED;
 	c.p = lt_alloc(1, sizeof(*c.p));
 	if (!c.p)
@@ -327,7 +251,7 @@ int mdl_re_prog_open(const struct mdl_re_tree *tree, struct mdl_re_prog **out)
 	if (rc == 0)
 		rc = emit(&c, (struct instr){.op = OP_MATCH}, &at);
 	if (rc == 0)
-		rc = fill_table(c.p, tree);
+		rc = mdl_classes_make(&c.p->classes, tree->sets, tree->n_sets);
 	if (rc < 0) {
 		mdl_re_prog_close(c.p);
 		return rc;
@@ -347,7 +271,7 @@ void mdl_re_prog_close(struct mdl_re_prog *p)
 	if (!p)
 		return;
 	free(p->code);
-	free(p->blocks);
+	mdl_classes_fini(&p->classes);
 	free(p);
 }
 
@@ -391,7 +315,7 @@ static inline const unsigned char *take_run(const struct match *m, const struct 
 	uint32_t n = 0;
 	size_t len;
 
-	while (n < most && at < m->end && look_up(m->p, at, &len) & x->bits) {
+	while (n < most && at < m->end && mdl_classes_at(&m->p->classes, at, &len) & x->bits) {
 		at += len;
 		n += n < MDL_RE_NO_MAX - 1;
 	}
@@ -475,7 +399,7 @@ static bool run(struct match *m, uint32_t pc, const unsigned char *at, const uns
 			return false;
 		switch (x->op) {
 		case OP_SET:
-			if (at == m->end || !(look_up(p, at, &len) & x->bits))
+			if (at == m->end || !(mdl_classes_at(&p->classes, at, &len) & x->bits))
 				return false;
 			at += len;
 			pc++;
@@ -487,7 +411,8 @@ static bool run(struct match *m, uint32_t pc, const unsigned char *at, const uns
 			pc++;
 			break;
 		case OP_SPLIT:
-			ok = x->nullable || (at < m->end && look_up(p, at, &len) & x->bits);
+			ok = x->nullable ||
+			     (at < m->end && mdl_classes_at(&p->classes, at, &len) & x->bits);
 			if (ok && run(m, pc + 1, at, end))
 				return true;
 			pc = x->target;
@@ -517,7 +442,8 @@ int mdl_re_prog_find(const struct mdl_re_prog *p, struct mdl_re_work *w, const c
 	bool found;
 
 	for (;;) {
-		while (!p->nullable && at < m.end && !(look_up(p, at, &len) & p->first))
+		while (!p->nullable && at < m.end &&
+		       !(mdl_classes_at(&p->classes, at, &len) & p->first))
 			at += len;
 		if (at == m.end && !p->nullable) {
 			found = false;
@@ -526,9 +452,9 @@ int mdl_re_prog_find(const struct mdl_re_prog *p, struct mdl_re_work *w, const c
 		found = run(&m, 0, at, &stop);
 		if (found || m.over || at == m.end)
 			break;
-		look_up(p, at, &len);
+		mdl_classes_at(&p->classes, at, &len);
 		at += len;
-		while (p->skip && at < m.end && look_up(p, at, &len) & p->skip)
+		while (p->skip && at < m.end && mdl_classes_at(&p->classes, at, &len) & p->skip)
 			at += len;
 	}
 	w->steps = m.steps;

@@ -77,7 +77,7 @@ static void work_put(struct mdl_tok_pool *pool, struct work *w)
 {
 	bool keep;
 
-	if (w->bpe.cap > KEEP_MAX)
+	if (w->bpe.cap > KEEP_MAX || w->bpe.starts_cap > KEEP_MAX)
 		mdl_bpe_work_fini(&w->bpe);
 	if (w->pretok.spaced.cap > KEEP_MAX)
 		lt_buf_fini(&w->pretok.spaced);
@@ -139,6 +139,8 @@ static int seal(struct mdl_tok *t, struct lt_err *err)
 		rc = check_added(t, err);
 	if (rc == 0)
 		rc = mdl_bpe_seal(&t->bpe, is_control, &t->added, err);
+	if (rc == 0)
+		rc = mdl_pretok_seal(&t->pretok, err);
 	t->count = (uint32_t)t->bpe.n_ids;
 	if (t->added.n && (uint32_t)t->added.tokens[t->added.n - 1].id >= t->count)
 		t->count = (uint32_t)t->added.tokens[t->added.n - 1].id + 1;
