@@ -99,6 +99,17 @@ def costs():
     near(many_read, total - table + 64 * 2 * cache, 0.05, "bytes of 64 rows, which touch nearly all experts")
 
 
+def limits_below():
+    """Without --json the machine's limits stand below the figures, for as many threads."""
+    done = run("bench", TINY, "-p", "8", "-n", "1", "-b", "1", "-r", "1", "--threads", "2")
+    assert done.returncode == 0, done.stderr
+    figures, limits = done.stdout.split("\n\n")
+    assert "decode" in figures and "Gop/s" in figures, figures
+    assert "2 threads" in limits.splitlines()[0] and limits.splitlines()[1].startswith("read"), limits
+    done = run("bench", TINY, "-p", "8", "-n", "0", "-r", "1", "--backend", "null")
+    assert "limit" not in done.stdout, done.stdout
+
+
 def null_has_none():
     for row in parsed("bench", TINY, "-p", "32", "-n", "2", "-b", "1", "-r", "1", "--backend", "null"):
         assert row["gb_per_second"] is None and row["gop_per_second"] is None, row
@@ -115,6 +126,7 @@ def main():
         attempt("machine --isa %s" % isa, machine, isa)
     attempt("machine refuses an unknown instruction set", machine_refuses)
     attempt("what a step reads and computes", costs)
+    attempt("limits stand below the figures", limits_below)
     attempt("backend null has no bytes or operations", null_has_none)
     print("%d passed, %d failed" % (passed, failed))
     sys.exit(1 if failed or not passed else 0)
