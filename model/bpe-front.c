@@ -29,7 +29,8 @@
 #include "base/mem.h"
 #include "model/bpe-table.h"
 
-#define MOST_BYTES (4u << 20) /* of all made tokens; a trained vocabulary has one million */
+#define STEPS_A_BYTE 64u	/* pairs looked at, tokens tried, bytes walked: texts take a few */
+#define MOST_BYTES   (4u << 20) /* of all made tokens; a trained vocabulary has one million */
 
 /* ---- opening ---- */
 
@@ -110,12 +111,13 @@ static inline uint32_t rank_before(const struct mdl_bpe *b, uint32_t left, uint3
 	return rank < left_until && rank <= right_until ? rank : MDL_BPE_NO_RANK;
 }
 
-/* True if the bytes of both become these two tokens. */
-static bool agree(const struct mdl_bpe *b, uint32_t left, uint32_t right)
+/* True if the bytes of both become these two tokens. Takes a step off the budget for each pair looked
+ * at; what it says is worth nothing once there is none left. */
+static bool agree(const struct mdl_bpe *b, uint32_t left, uint32_t right, size_t *budget)
 {
 	uint32_t left_until = MDL_BPE_NO_RANK, right_until = MDL_BPE_NO_RANK;
 
-	for (;;) {
+	for (; *budget > 0; --*budget) {
 		const struct mdl_bpe_part *l = &b->parts[left], *r = &b->parts[right];
 
 		if (rank_before(b, left, right, left_until, right_until) != MDL_BPE_NO_RANK)
@@ -130,12 +132,13 @@ static bool agree(const struct mdl_bpe *b, uint32_t left, uint32_t right)
 			return true;
 		}
 	}
+	return false;
 }
 
 int mdl_bpe_front(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s, size_t n,
 		  uint32_t token, size_t len, int32_t *ids, size_t *n_ids)
 {
-	size_t at = 0, k = 0, tries = 8 * n + 64;
+	size_t at = 0, k = 0, budget = STEPS_A_BYTE * n + 1024;
 
 	*n_ids = 0;
 	if (lt_reserve(&w->starts, &w->starts_cap, n, sizeof(*w->starts)) < 0 ||
@@ -145,16 +148,19 @@ int mdl_bpe_front(const struct mdl_bpe *b, struct mdl_bpe_work *w, const char *s
 	while (at < n) {
 		size_t end = at + len;
 
-		if (tries-- == 0)
-			return 0;
 		if (!(w->dead[end / 64] >> end % 64 & 1) &&
-		    (k == 0 || agree(b, (uint32_t)ids[k - 1], token))) {
+		    (k == 0 || agree(b, (uint32_t)ids[k - 1], token, &budget))) {
 			ids[k] = (int32_t)token;
 			w->starts[k++] = (uint32_t)at;
 			at = end;
 			token = mdl_trie_longest(&b->made, s + at, n - at, &len);
+			if (budget <= len)
+				return 0;
+			budget -= len; /* and a try for each token taken */
 			continue;
 		}
+		if (budget-- <= 1)
+			return 0;
 		token = b->parts[token].shorter;
 		if (token == MDL_TRIE_NONE) {
 			if (k == 0)

@@ -1,5 +1,5 @@
 /*
- * The two hash tables of a vocabulary, for bpe.c and merge.c: open addressing, read far more often
+ * The two hash tables of a vocabulary, for bpe*.c and merge.c: open addressing, read far more often
  * than written, a slot in 64 bits each. What is looked up may come from a client, what is in them
  * comes from the model, so chains can't be grown from outside.
  */

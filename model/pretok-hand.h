@@ -14,7 +14,8 @@ struct mdl_hand {
 	const char *name; /* in GGUF files */
 	/* Of the stages, all of them MDL_SPLIT_ISOLATED; NULL ends the list. */
 	const char *const *patterns;
-	/* The same stages as published tokenizer.json files spell them; NULL where that is alike. */
+	/* The same stages as published tokenizer.json files put them; NULL where that is alike but
+	 * for escapes, which pretok.c sees through. */
 	const char *const *published;
 	/* What `run` tells apart: bit i of its table is for characters that classes[i] matches. */
 	const char *const *classes;

@@ -33,7 +33,9 @@
 static const char *const patterns[] = {
 	"[\\r\\n]", "\\s?" LETTERS "+", "\\s?" MARKS "+", "\\s+$", WIDES "+", "\\p{N}", NULL,
 };
-static const char *const published[] = {NULL, NULL, NULL, NULL, NULL, NULL, NULL};
+static const char *const published[] = {
+	NULL, NULL, NULL, NULL, "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", NULL, NULL,
+};
 
 /* What a character is; it may be several. */
 enum { NEWLINE = 1, LETTER = 2, MARK = 4, SPACE = 8, WIDE = 16, NUMBER = 32 };

@@ -43,6 +43,80 @@ static bool is(const char *s, size_t n, const char *word)
 	return word && n == strlen(word) && memcmp(s, word, n) == 0;
 }
 
+/* One element of a pattern: a character, and whether a backslash before it gives or takes its meaning.
+ * Line ends and characters beyond ASCII mean the same by themselves and by their escapes. */
+struct element {
+	uint32_t cp;
+	bool escaped;
+};
+
+static uint32_t hex_number(const char *s, size_t n)
+{
+	uint32_t x = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		char c = s[i];
+		uint32_t digit = c >= '0' && c <= '9'	? (uint32_t)(c - '0')
+				 : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10
+				 : c >= 'A' && c <= 'F' ? (uint32_t)(c - 'A') + 10
+							: 16;
+
+		if (digit > 15 || x > 0x10ffff)
+			return 0;
+		x = x << 4 | digit;
+	}
+	return x;
+}
+
+/* The element at s[0..n), n > 0; returns its bytes. */
+static size_t element_at(const char *s, size_t n, struct element *e)
+{
+	size_t len = 0, digits;
+
+	*e = (struct element){0};
+	if (s[0] != '\\' || n < 2) {
+		len = lt_utf8_decode(s, n, &e->cp);
+		return len ? len : 1;
+	}
+	e->escaped = true;
+	e->cp = (unsigned char)s[1];
+	if (s[1] == 'r' || s[1] == 'n') {
+		*e = (struct element){s[1] == 'r' ? '\r' : '\n', false};
+	} else if (s[1] == 'u' && n >= 6 && hex_number(s + 2, 4) > 127) {
+		*e = (struct element){hex_number(s + 2, 4), false};
+		return 6;
+	} else if (s[1] == 'x' && n >= 4 && s[2] == '{') {
+		for (digits = 0; digits < 6 && 3 + digits < n && s[3 + digits] != '}';)
+			digits++;
+		if (3 + digits < n && s[3 + digits] == '}' && hex_number(s + 3, digits) > 127) {
+			*e = (struct element){hex_number(s + 3, digits), false};
+			return 4 + digits;
+		}
+	}
+	return 2;
+}
+
+/* True if both patterns are the same but for how their characters are spelled. */
+static bool same_pattern(const char *a, size_t n, const char *b)
+{
+	size_t m = b ? strlen(b) : 0;
+
+	if (!b)
+		return false;
+	while (n && m) {
+		struct element x, y;
+		size_t x_len = element_at(a, n, &x), y_len = element_at(b, m, &y);
+
+		if (x.cp != y.cp || x.escaped != y.escaped)
+			return false;
+		a += x_len;
+		n -= x_len;
+		b += y_len;
+		m -= y_len;
+	}
+	return n == 0 && m == 0;
+}
+
 /* Which of the hands have this pattern as stage k. */
 static unsigned known_as(size_t k, const char *pattern, size_t n)
 {
@@ -53,8 +127,8 @@ static unsigned known_as(size_t k, const char *pattern, size_t n)
 
 		while (hands[i]->patterns[stages])
 			stages++;
-		if (k < stages && (is(pattern, n, hands[i]->patterns[k]) ||
-				   is(pattern, n, hands[i]->published[k])))
+		if (k < stages && (same_pattern(pattern, n, hands[i]->patterns[k]) ||
+				   same_pattern(pattern, n, hands[i]->published[k])))
 			bits |= 1u << i;
 	}
 	return bits;

@@ -99,7 +99,7 @@ static void cut(struct ffn *f, uint32_t units, uint32_t multiple)
 	size_t each = groups > 0 ? (want + groups - 1) / groups : 1;
 
 	f->step = (uint32_t)((units + each - 1) / each);
-	f->step = (f->step + multiple - 1) / multiple * multiple;
+	f->step = (f->step / multiple + (f->step % multiple != 0 || f->step == 0)) * multiple;
 	f->tasks = (units + f->step - 1) / f->step;
 }
 

@@ -81,12 +81,14 @@ INLINE void int_product(const struct shape f, const struct cpu_mat *m, uint32_t 
 {
 	const uint32_t end = panel + panels;
 
+#if INT_ROWS >= 8
 	for (; n <= 2 && end - panel >= 4; panel += 4, y += 4 * CPU_LANES) {
 		if (n == 1)
 			int_tile(f, m, panel, 4, x, 1, y, ldy);
 		else
 			int_tile(f, m, panel, 4, x, 2, y, ldy);
 	}
+#endif
 	for (; panel < end; panel++, y += CPU_LANES) {
 #define INT_TILE(rows) int_tile(f, m, panel, 1, x + r, rows, y + r * ldy, ldy)
 		FOR_TILES(INT_ROWS, INT_TILE);

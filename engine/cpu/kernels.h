@@ -20,8 +20,8 @@
 typedef unsigned char byte;
 
 /* Loops over a tile's rows and a group's vectors have to go, or their registers end up in memory. clang
-   does so unasked, and warns where it is asked and a row count is known too late; UBSan's checks keep
-   gcc from it. */
+   does so unasked, and warns where it is asked and a row count is known too late; UBSan's checks, which
+   come with ASan here, keep gcc from it. */
 #if defined(__clang__) || defined(__SANITIZE_ADDRESS__)
 #define UNROLL
 #else

@@ -267,14 +267,14 @@ static bool pack_floats(const struct pack *p, uint32_t panel)
 	return true;
 }
 
-/* Rows of the source that a task reads; all that it may read where it is transposed. */
+/* Rows of the source that a task reads. */
 static uint32_t rows_of(const struct pack *p, const struct task *t, uint32_t *first)
 {
 	uint32_t rows = t->n * CPU_LANES;
 
 	if (p->transpose) {
-		*first = 0;
-		return p->from.rows;
+		*first = p->first;
+		return p->to->cols;
 	}
 	*first = p->first + t->panel * CPU_LANES;
 	return p->from.rows - *first < rows ? p->from.rows - *first : rows;

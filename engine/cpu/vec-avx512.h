@@ -13,7 +13,7 @@
 typedef __m512 vf;
 typedef __m512i vi, vb;
 
-#define INT_ROWS   16 /* of the largest tile of integer products */
+#define INT_ROWS   16 /* sums of the largest tile of integer products: rows, or rows x panels */
 #define FLOAT_ROWS 8  /* of float products, with two sums a row */
 #define DOT_ROWS   8  /* of products of bfloat16, the same */
 #define VALUES	   8  /* of attention at once, one sum each */

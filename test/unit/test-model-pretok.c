@@ -188,6 +188,10 @@ static void other_stages_are_left_alone(void **state)
 	assert_taken("[一-龥぀-ゟ゠-ヿ]+", MDL_SPLIT_ISOLATED, true);
 	assert_taken(ours, MDL_SPLIT_CONTIGUOUS, false);
 	assert_taken("[一-龥]+", MDL_SPLIT_ISOLATED, false);
+	assert_taken("[\\u4e00-\\u9fa5\\x{3040}-ヿ]+", MDL_SPLIT_ISOLATED, true);
+	assert_taken("[\\u4e00-\\u9fa5\\x{3040}-\\u30fe]+", MDL_SPLIT_ISOLATED, false);
+	assert_taken("[\\u4e00\\-\\u9fa5\\x{3040}-\\u30ff]+", MDL_SPLIT_ISOLATED, false);
+	assert_taken("[\\u4e00-\\u9fa5\\x{3040}-\\u30ff]", MDL_SPLIT_ISOLATED, false);
 	add_stages(&p, "deepseek-v3");
 	assert_int_equal(mdl_pretok_add_space(&p, NULL), 0);
 	assert_int_equal(mdl_pretok_seal(&p, NULL), 0);
@@ -198,6 +202,58 @@ static void other_stages_are_left_alone(void **state)
 	mdl_pretok_fini(&p);
 }
 
+/* A pattern with line ends and characters beyond ASCII put for their escapes, as published
+ * tokenizer.json files have them once their JSON is read. */
+static void spell_out(const char *s, struct lt_buf *out)
+{
+	lt_buf_clear(out);
+	for (size_t n; *s; s += n) {
+		unsigned cp = 0;
+		char utf8[4];
+		int used = 0;
+
+		n = 1;
+		if (strncmp(s, "\\r", 2) == 0 || strncmp(s, "\\n", 2) == 0) {
+			n = 2;
+			cp = s[1] == 'r' ? '\r' : '\n';
+		} else if (sscanf(s, "\\u%4x%n", &cp, &used) == 1 ||
+			   sscanf(s, "\\x{%x}%n", &cp, &used) == 1) {
+			n = (size_t)used;
+		} else if (s[0] == '\\') {
+			n = 2;
+			cp = 0;
+		}
+		if (cp)
+			lt_buf_add(out, utf8, lt_utf8_encode(cp, utf8));
+		else
+			lt_buf_add(out, s, n);
+	}
+	assert_int_equal(lt_buf_addc(out, 0), 0);
+}
+
+static void published_spellings_are_known(void **state)
+{
+	static const struct mdl_hand *const hands[] = {&mdl_hand_v3, &mdl_hand_llm};
+	struct lt_buf text = {0};
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct mdl_pretok p = {0};
+
+		for (size_t k = 0; hands[i]->patterns[k]; k++) {
+			spell_out(hands[i]->published[k] ? hands[i]->published[k]
+							 : hands[i]->patterns[k],
+				  &text);
+			assert_null(strstr(text.data, "\\r"));
+			add_split(&p, text.data, MDL_SPLIT_ISOLATED);
+		}
+		assert_int_equal(mdl_pretok_seal(&p, NULL), 0);
+		assert_ptr_equal(p.hand, hands[i]);
+		mdl_pretok_fini(&p);
+	}
+	lt_buf_fini(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +261,7 @@ int main(void)
 		cmocka_unit_test(every_triple_at_the_borders),
 		cmocka_unit_test(random_texts),
 		cmocka_unit_test(other_stages_are_left_alone),
+		cmocka_unit_test(published_spellings_are_known),
 	};
 
 	return cmocka_run_group_tests_name("model pretok", tests, setup, teardown);
