@@ -111,13 +111,22 @@ static int map_explicit(size_t bytes, size_t page, const char *what, void **out,
 static void interleave(void *p, size_t bytes)
 {
 	/* Untouched pages: the policy decides where they will come from. */
-	if (numa_available() >= 0)
-		numa_interleave_memory(p, bytes, numa_get_mems_allowed());
+	struct bitmask *nodes = numa_available() >= 0 ? numa_get_mems_allowed() : NULL;
+
+	if (nodes) {
+		numa_interleave_memory(p, bytes, nodes);
+		numa_bitmask_free(nodes);
+	}
 }
 
 static unsigned count_nodes(void)
 {
-	return numa_available() >= 0 ? numa_bitmask_weight(numa_get_mems_allowed()) : 1;
+	struct bitmask *nodes = numa_available() >= 0 ? numa_get_mems_allowed() : NULL;
+	unsigned n = nodes ? numa_bitmask_weight(nodes) : 1;
+
+	if (nodes)
+		numa_bitmask_free(nodes);
+	return n;
 }
 #endif
 
