@@ -62,7 +62,9 @@ def check(**params):
         for request, alone, among in zip(asked, want, pool.map(lambda request: answer(s, *request), asked)):
             assert among == alone, "%r: %r from the cache, %r alone" % (request, among, alone)
         page = s.metrics()
-        assert page["latentd_cached_tokens_total"] > 0, "nothing came from the prefix cache"
+        # Where there is no room, nothing need be left of them.
+        if "engine_cache_blocks" not in params:
+            assert page["latentd_cached_tokens_total"] > 0, "nothing came from the prefix cache"
 
 
 def test_absorbed():
