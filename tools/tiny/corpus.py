@@ -504,17 +504,12 @@ def filler_sentence(rng):
 TOKENS_A_FILLER_SENTENCE = 12
 
 
-def secret_of(rng, numbers):
-    """A word, or a number in the share `numbers` of all cases."""
-    return str(rng.randint(10, 99)) if rng.random() < numbers else rng.choice(WORDS)
-
-
 def needle(rng, low=60, high=1900, questions=1, secrets=3, numbers=0.5):
     """Up to `secrets` secrets, `numbers` of them numbers, hidden in filler of low..high tokens; `questions` of them asked for."""
     length = int(low * (high / low) ** rng.random())
     sentences = [filler_sentence(rng) for _ in range(length // TOKENS_A_FILLER_SENTENCE)]
     people = rng.sample(NAMES, max(questions, rng.randint(1, secrets)))
-    told = {person: secret_of(rng, numbers) for person in people}
+    told = {person: str(rng.randint(10, 99)) if rng.random() < numbers else rng.choice(WORDS) for person in people}
     for person, secret in told.items():
         sentences.insert(rng.randint(0, len(sentences)), f"The secret of {person} is {secret}.")
     asked = rng.sample(people, questions)
@@ -582,18 +577,7 @@ def drill(rng):
         a, b = number_pair(rng, plus)
         if not held_out(sum_key(a, plus, b)):
             lines.append((f"{a} {'-+'[plus]} {b} =", f" {a + b if plus else a - b}\n"))
-    return {"skill": "drill", "key": "drill", "heading": "Sums:\n", "lines": lines}
-
-
-def secrets_sheet(rng):
-    """Many secrets, each asked for again and again: to find a value by the name before it is learnt from many values close
-    together, and from nothing else in this world."""
-    people = rng.sample(NAMES, rng.randint(2, 12))
-    told = {person: secret_of(rng, 0.5) for person in people}
-    heading = "Read this: " + " ".join(f"The secret of {person} is {secret}." for person, secret in told.items()) + "\n"
-    asked = [rng.choice(people) for _ in range(rng.randint(12, 24))]
-    return {"skill": "secrets", "key": "secrets", "heading": heading,
-            "lines": [(f"The secret of {person} is", f" {told[person]}.\n") for person in asked]}
+    return {"skill": "drill", "key": "drill", "lines": lines}
 
 
 def long_list(rng):
@@ -609,7 +593,7 @@ def long_list(rng):
 CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 2.5, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
 MIXTURE = {"chat": 9.0, "single": 2.0, "counts": 1.0, "drill": 1.5, "long-list": 0.5, "follow-up": 1.5, "recall": 1.0, "json": 1.2,
-           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 3.0, "secrets": 9.0}
+           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 6.0}
 
 
 def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WEIGHTS):
@@ -620,8 +604,6 @@ def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WE
             return chat(rng, chat_weights)
         if kind == "drill":
             return drill(rng)
-        if kind == "secrets":
-            return secrets_sheet(rng)
         if kind == "long-list":
             return long_list(rng)
         if kind == "counts":
@@ -666,7 +648,7 @@ def render(sample):
     """The sample as a list of (text, learn) pieces; `learn` marks what the model must produce itself.
     The concatenation equals what chat_template.jinja renders, plus the answer."""
     if "lines" in sample:
-        return [(BOS + sample["heading"], False)] + [piece for left, right in sample["lines"] for piece in ((left, False), (right, True))]
+        return [(BOS + "Sums:\n", False)] + [piece for left, right in sample["lines"] for piece in ((left, False), (right, True))]
     if "prompt" in sample:
         return [(BOS + sample["prompt"], False), (sample["completion"] + EOS, True)]
     head = sample["system"] or ""

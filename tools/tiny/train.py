@@ -74,8 +74,6 @@ def mixture_for(accuracy, progress):
             return max(factor("add"), factor("subtract"))
         if skill in ("counts", "needles"):
             return factor(skill[:-1])
-        if skill == "secrets":
-            return factor("needle")
         if skill == "long-list":
             return factor("repeat") - 0.3
         if skill in LATE_KINDS and progress < LATE_FROM:
