@@ -99,7 +99,8 @@ static void cut(struct ffn *f, uint32_t units, uint32_t multiple)
 	size_t each = groups > 0 ? (want + groups - 1) / groups : 1;
 
 	f->step = (uint32_t)((units + each - 1) / each);
-	f->step = (f->step / multiple + (f->step % multiple != 0 || f->step == 0)) * multiple;
+	f->step = f->step < 1 ? 1 : f->step; /* a step of no rows has no groups */
+	f->step = (f->step + multiple - 1) / multiple * multiple;
 	f->tasks = (units + f->step - 1) / f->step;
 }
 
