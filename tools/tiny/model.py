@@ -141,6 +141,8 @@ class Batch:
 
 
 class Attention(nn.Module):
+    """Multi-head latent attention. `seen` keeps the last call's queries and keys [T, heads, dim], for the guide."""
+
     def __init__(self, config):
         super().__init__()
         self.heads = config["num_attention_heads"]
@@ -155,6 +157,7 @@ class Attention(nn.Module):
         self.kv_a_layernorm = nn.Parameter(torch.ones(self.latent))
         self.kv_b_proj = matrix(self.heads * (self.nope + self.value), self.latent)
         self.o_proj = matrix(hidden, self.heads * self.value, gain=0.3)
+        self.seen = None
 
     def forward(self, x, batch):
         tokens = len(x)
@@ -165,11 +168,30 @@ class Attention(nn.Module):
         q = torch.cat([q[..., :self.nope], batch.rotate(q[..., self.nope:])], -1)
         k = torch.cat([kv[..., :self.nope], key_rope], -1)
         v = kv[..., self.nope:]
+        self.seen = q, k
         sizes = [rows * length for rows, length in batch.rectangles]
         parts = []
         for (rows, length), *qkv in zip(batch.rectangles, q.split(sizes), k.split(sizes), v.split(sizes)):
             parts.append(self.attend(*(t.view(rows, length, self.heads, -1).transpose(1, 2) for t in qkv)))
         return torch.cat(parts) @ self.o_proj.T
+
+    def shares(self, rectangles, pairs):
+        """Share of its attention that each head gave to a source in the last call: [pairs, heads]. `pairs` has for each
+        rectangle three lists: rows, positions that looked, sources."""
+        shares, start = [], 0
+        q, k = self.seen
+        for (rows, length), (row, position, source) in zip(rectangles, pairs):
+            if row:
+                mine = slice(start, start + rows * length)
+                row, position, source = (torch.tensor(x, device=q.device) for x in (row, position, source))
+                queries = q[mine].view(rows, length, self.heads, -1)[row, position].float()
+                keys = k[mine].view(rows, length, self.heads, -1)[row].float()
+                scores = torch.einsum("nhd,nlhd->nhl", queries, keys) * self.scale
+                future = torch.arange(length, device=q.device) > position[:, None]
+                weights = scores.masked_fill(future[:, None], -math.inf).softmax(-1)
+                shares.append(weights.gather(-1, source[:, None, None].expand(-1, self.heads, 1))[..., 0])
+            start += rows * length
+        return torch.cat(shares)
 
     def attend(self, q, k, v):
         """Causal attention of one rectangle [rows, heads, length, dim] -> [rows * length, heads * value]."""

@@ -29,6 +29,7 @@ import corpus
 import evaluate
 import export
 import make_tokenizer
+from guide import Guide
 from model import CONFIG, Model
 from optim import Optimiser
 
@@ -40,7 +41,7 @@ WARM_UP, DECAY_FROM = 0.01, 0.5
 EXPERTS_FROM = 0.5           # before that only attention, the shared experts and the dense layer train: a third of the work
 FP8_FROM = 0.80              # from here on the matrices are rounded to FP8 in every step
 MTP_ALWAYS_FROM = 0.93        # before that the extra-token module trains in every fourth step
-MTP_WEIGHT = 0.3
+LOSS_WEIGHTS = {"loss": 1.0, "mtp_loss": 0.3, "guide_loss": 0.1}  # next token, second token, where to look (guide.py)
 LATE_KINDS, LATE_FROM = ("one-tool", "two-tools", "needle"), 0.3
 BALANCE_RATE, BALANCE_DECAY_FROM = 0.003, 0.7
 SETTLE_FROM, SETTLE_RATE = 0.97, 0.002  # at the very end the weights rest and the biases settle on samples as the exam's are
@@ -135,14 +136,16 @@ def token_loss(model, states, tokens, positions, ahead):
     return F.cross_entropy((states[F.pad(positions, (0, extra))] @ model.lm_head.T).float(), wanted)
 
 
-def losses(model, chunks, device, with_mtp):
-    """(next-token loss, second-token loss or None) over what the model must produce itself."""
+def losses(model, guide, chunks, device, with_mtp):
+    """Losses by name, over what the model must produce itself: those of LOSS_WEIGHTS that this step has."""
     batch, learn = evaluate.batch_of(model, chunks, device)
     hidden = model(batch)
-    loss = token_loss(model, hidden, batch.tokens, evaluate.targets(chunks, learn, 1).to(device), 1)
-    if not with_mtp:
-        return loss, None
-    return loss, token_loss(model, model.next_hidden(hidden, batch), batch.tokens, evaluate.targets(chunks, learn, 2).to(device), 2)
+    found = {"loss": token_loss(model, hidden, batch.tokens, evaluate.targets(chunks, learn, 1).to(device), 1)}
+    if (guided := guide.loss(model, batch, chunks)) is not None:
+        found["guide_loss"] = guided
+    if with_mtp:
+        found["mtp_loss"] = token_loss(model, model.next_hidden(hidden, batch), batch.tokens, evaluate.targets(chunks, learn, 2).to(device), 2)
+    return found
 
 
 def real_tokens(chunks):
@@ -171,6 +174,7 @@ class Trainer:
         self.stopping = False
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = self.open_tokenizer()
+        self.guide = Guide(self.tokenizer)
         torch.manual_seed(options.seed)
         config = dict(CONFIG, vocab_size=self.tokenizer.get_vocab_size())
         self.model = Model(config)
@@ -245,15 +249,16 @@ class Trainer:
         for _, mixture in self.model.mixtures():
             mixture.shared_only = progress < EXPERTS_FROM
         with_mtp = progress > MTP_ALWAYS_FROM or self.optimiser.steps % 4 == 0
-        loss, second = losses(self.model, chunks, self.device, with_mtp)
-        (loss + MTP_WEIGHT * second if with_mtp else loss).backward()
+        found = losses(self.model, self.guide, chunks, self.device, with_mtp)
+        sum(LOSS_WEIGHTS[name] * loss for name, loss in found.items()).backward()
         self.tokens += sum(ids.numel() for ids, _ in chunks)
         violations = balance(self.model, balance_rate(progress), real_tokens(chunks).to(self.device))
-        if not math.isfinite(loss.item()):
+        found = {name: loss.item() for name, loss in found.items()}
+        if not all(map(math.isfinite, found.values())):
             raise RuntimeError("the loss is not finite; go back to the last checkpoint with a lower learning rate")
         self.optimiser.step(self.options.peak * learning_rate(progress))
         self.optimiser.publish(rounded=progress > FP8_FROM)
-        return loss.item(), second.item() if with_mtp else None, violations
+        return found, violations
 
     @torch.no_grad()
     def settle(self):
@@ -273,26 +278,23 @@ class Trainer:
         signal.signal(signal.SIGTERM, self.stop)
         signal.signal(signal.SIGINT, self.stop)
         last = {"evaluate": self.seconds, "save": self.seconds, "log": self.seconds}
-        recent, recent_second, violations = [], [], []
+        recent, violations = {}, []
         if self.options.start and not self.accuracy:
             self.evaluate()  # what the weights already do well needs less of the mixture from the first step on
         mark = time.monotonic()
         while self.progress() < 1 and not self.stopping:
-            loss, second = 0.0, None
             if self.progress() < SETTLE_FROM:
-                loss, second, violations = self.step()
+                found, violations = self.step()
+                for name, loss in found.items():
+                    recent.setdefault(name, []).append(loss)
             else:
                 violations = self.settle()
-            recent.append(loss)
-            if second is not None:
-                recent_second.append(second)
             now = time.monotonic()
             self.seconds += now - mark
             mark = now
             if self.seconds - last["log"] > LOG_SECONDS:
-                self.log(loss=round(sum(recent) / len(recent), 4), mtp_loss=round(sum(recent_second) / max(1, len(recent_second)), 4),
-                         max_vio=[round(v, 3) for v in violations])
-                recent, recent_second, last["log"] = [], [], self.seconds
+                self.log(**{name: round(sum(values) / len(values), 4) for name, values in recent.items()}, max_vio=[round(v, 3) for v in violations])
+                recent, last["log"] = {}, self.seconds
             if self.seconds - last["save"] > SAVE_SECONDS:
                 self.save()
                 last["save"] = self.seconds
