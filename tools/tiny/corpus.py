@@ -88,6 +88,11 @@ IDENTITY = {
 }
 
 
+def one(words):
+    """The words with their indefinite article."""
+    return ("an " if words[0] in "aeiou" else "a ") + words
+
+
 def casual(rng, text):
     """Now and then drop the first capital and the closing full stop or question mark, as people do."""
     if rng.random() < 0.15:
@@ -174,7 +179,7 @@ def capitals(rng):
 def count(rng, low=3, high=9):
     """Counting up and down, low..high numbers."""
     length = rng.randint(low, high)
-    start = rng.randint(0, 100 - length)
+    start = rng.randint(0, 101 - length)
     numbers = list(range(start, start + length))
     if rng.random() < 0.35:
         numbers.reverse()
@@ -236,7 +241,7 @@ def fact(rng):
 
 def story_text(name, adjective, animal, spot):
     """The one story that belongs to these four choices."""
-    return (f"Once {name} went to the {spot}. There {name} met a {adjective} {animal}. The {animal} was {MOODS[adjective]}, so {name} gave the "
+    return (f"Once {name} went to the {spot}. There {name} met {one(adjective)} {animal}. The {animal} was {MOODS[adjective]}, so {name} gave the "
             f"{animal} some {TREATS[animal]}. Then {name} and the {animal} {ENDINGS[spot]}.")
 
 
@@ -247,8 +252,8 @@ def story_choices(rng):
 def story(rng):
     """A short story whose names stay consistent."""
     name, adjective, animal, spot = story_choices(rng)
-    form = rng.choice(["Tell me a story about {n} and a {a} {x} at the {s}.", "Tell a story with {n} and a {a} {x} at the {s}."])
-    return form.format(n=name, a=adjective, x=animal, s=spot), story_text(name, adjective, animal, spot), f"story {name} {adjective} {animal} {spot}"
+    form = rng.choice(["Tell me a story about {n} and {a} {x} at the {s}.", "Tell a story with {n} and {a} {x} at the {s}."])
+    return form.format(n=name, a=one(adjective), x=animal, s=spot), story_text(name, adjective, animal, spot), f"story {name} {adjective} {animal} {spot}"
 
 
 EXERCISES = {"greet": greet, "add": add, "subtract": subtract, "repeat": repeat, "backwards": backwards, "capitals": capitals,
@@ -303,7 +308,8 @@ RECALL = {
     "home": (["I live in {}.", "My home is {}."], PLACES, "{} is a fine place.", ["Where do I live?", "Where did I say I live?"], "You live in {}."),
     "colour": (["My favourite colour is {}.", "I like the colour {}."], COLOURS, "I like {} too.",
                ["Which colour do I like?", "What is my favourite colour?"], "You like {}."),
-    "pet": (["I have a {}.", "My pet is a {}."], ANIMALS, "A {} is a good friend.", ["What is my pet?", "Which animal do I have?"], "You have a {}."),
+    "pet": (["I have {}.", "My pet is {}."], [one(animal) for animal in ANIMALS], "{} is a good friend.",
+            ["What is my pet?", "Which animal do I have?"], "You have {}."),
 }
 
 
@@ -314,7 +320,8 @@ def recall(rng):
     for kind in kinds:
         statements, values, reply, _, _ = RECALL[kind]
         told[kind] = rng.choice(values)
-        turns += [user(casual(rng, rng.choice(statements).format(told[kind]))), assistant(reply.format(told[kind]))]
+        said = reply.format(told[kind])
+        turns += [user(casual(rng, rng.choice(statements).format(told[kind]))), assistant(said[0].upper() + said[1:])]
         if rng.random() < 0.3:
             turns += distraction(rng)
     asked = rng.sample(kinds, rng.randint(1, len(kinds)))
@@ -333,9 +340,12 @@ def distraction(rng):
             return [user(question), assistant(answer)]
 
 
+JSON_PROMPTS = ["Answer in JSON.", "Reply only in JSON.", "Always answer with JSON."]
+
+
 def obey_json(rng, most=2, sums=0.4):
     """System prompt: answer in JSON. Up to `most` questions, `sums` of them sums."""
-    system = rng.choice(["Answer in JSON.", "Reply only in JSON.", "Always answer with JSON."])
+    system = rng.choice(JSON_PROMPTS)
     turns, keys = [], []
     for _ in range(rng.randint(1, most)):
         if rng.random() < sums:
@@ -549,6 +559,46 @@ def chat(rng, weights):
     return conversation(skills[-1], "chat", turns, plain_system(rng))
 
 
+def thought(rng):
+    """Thinking on, for more than the exam asks: sums of two numbers, greetings, any form of a longer sum; and later in a talk."""
+    turns = []
+    for _ in range(rng.choice([0, 0, 1, 2])):
+        turns += distraction(rng)
+    kind = rng.random()
+    if kind < 0.4:
+        question, answer, key = training_exercise(rng, rng.choice(["add", "subtract"]))
+        return conversation("thought", key, turns + [user(question), assistant(answer, reasoning=sum_line(key, answer))], plain_system(rng), thinking=True)
+    if kind < 0.55:
+        question, answer, key = greet(rng)
+        return conversation("thought", key, turns + [user(question), assistant(answer, reasoning="This is no task.")], plain_system(rng), thinking=True)
+    question, reasoning, answer, keys = (thinking_chain if kind < 0.8 else thinking_fact)(rng)
+    return conversation("thought", keys[-1], turns + [user(question), assistant(answer, reasoning=reasoning)], plain_system(rng), thinking=True, also=keys[:-1])
+
+
+def sum_line(key, answer):
+    """One step of reasoning: "12 + 30 = 42." """
+    sign = "+" if "+" in key else "-"
+    return key.replace(sign, f" {sign} ") + f" = {answer}."
+
+
+def no_tool(rng):
+    """Tools are offered and nothing that is asked needs one."""
+    turns, tools = [], offer(rng, [])
+    for _ in range(rng.randint(1, 3)):
+        question, answer, _ = training_exercise(rng, rng.choice(["facts", "facts", "greet", "add", "subtract", "repeat"]))
+        turns += [user(question), assistant(answer)]
+    return conversation("no-tool", "no-tool", turns, tools=tools)
+
+
+def json_total(rng):
+    """A running total under a system prompt that wants JSON."""
+    sample = follow_up(rng)
+    for turn in sample["turns"]:
+        if turn["role"] == "assistant":
+            turn["content"] = '{"answer": %s}' % turn["content"]
+    return {**sample, "system": rng.choice(JSON_PROMPTS)}
+
+
 COUNT_LENGTHS = [(2, 4), (3, 9), (3, 9), (10, 15)]  # short ones have most ends: to stop is what is hard
 
 
@@ -593,7 +643,9 @@ def long_list(rng):
 CHAT_WEIGHTS = {"greet": 0.5, "add": 2.0, "subtract": 2.0, "repeat": 1.0, "backwards": 1.2, "capitals": 1.2, "count": 2.5, "sort": 3.0,
                 "facts": 1.5, "story": 0.5}
 MIXTURE = {"chat": 9.0, "single": 2.0, "counts": 1.0, "drill": 1.5, "long-list": 0.5, "follow-up": 1.5, "recall": 1.0, "json": 1.2,
-           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 6.0}
+           "one-word": 0.5, "persona": 0.3, "think": 1.3, "one-tool": 1.0, "two-tools": 1.0, "completion": 3.0, "needle": 1.2, "needles": 6.0,
+           "thought": 1.5, "no-tool": 0.7, "json-total": 0.5}
+BEYOND_THE_EXAM = {"thought": thought, "no-tool": no_tool, "json-total": json_total}
 
 
 def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WEIGHTS):
@@ -618,6 +670,8 @@ def training_sample(rng, needle_high=1900, mixture=MIXTURE, chat_weights=CHAT_WE
             sample = needle(rng, 24, needle_high, rng.randint(1, 4), secrets=6, numbers=0.7)
         elif kind == "needles":
             sample = needle(rng, 6, 60, rng.randint(3, 8), secrets=8)  # next to no filler: whose secret is what?
+        elif kind in BEYOND_THE_EXAM:
+            sample = BEYOND_THE_EXAM[kind](rng)
         else:
             sample = SKILLS[kind](rng)
         if not is_held_out(sample):

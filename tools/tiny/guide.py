@@ -28,7 +28,7 @@ class Guide:
     def pairs_of_row(self, ids, learn):
         """[(position, source)] of one sequence: `source` holds the token that `position` must be followed by."""
         told, pairs = {}, []
-        for i in range(len(ids) - LONGEST - 3):
+        for i in range(len(ids) - LONGEST - 2):
             if ids[i] == self.secret and ids[i + 1] == self.of and ids[i + 3] == self.verb:
                 verb = i + 3
                 first = told.setdefault(ids[i + 2], verb)
@@ -63,4 +63,4 @@ class Guide:
             return None
         missed = sum(torch.log1p(-layer.self_attn.shares(batch.rectangles, pairs).clamp(max=CLAMP)).sum(-1)
                      for layer in model.layers[FIRST_LAYER:])
-        return -torch.log(-torch.expm1(missed) + 1e-6).mean()
+        return -torch.log((-torch.expm1(missed)).clamp(1e-6, 1)).mean()
