@@ -153,6 +153,29 @@ def real_tokens(chunks):
     return torch.cat([ids.flatten() for ids, _ in chunks]) != evaluate.PAD_ID
 
 
+class PrefixCache:
+    """Tells which tokens a server would compute that keeps the blocks of earlier prompts: it finds the rest in its cache."""
+
+    BLOCK = 32
+
+    def __init__(self):
+        self.seen = set()
+
+    def computed(self, chunks):
+        """Flat mask of the tokens in blocks whose whole prefix is met for the first time."""
+        masks = []
+        for ids, _ in chunks:
+            mask = torch.ones_like(ids, dtype=torch.bool)
+            for row, row_ids in enumerate(ids.tolist()):
+                prefix = 0
+                for start in range(0, len(row_ids) - self.BLOCK + 1, self.BLOCK):
+                    prefix = hash((prefix, *row_ids[start:start + self.BLOCK]))
+                    mask[row, start:start + self.BLOCK] = prefix not in self.seen
+                    self.seen.add(prefix)
+            masks.append(mask.flatten())
+        return torch.cat(masks)
+
+
 @torch.no_grad()
 def balance(model, rate, real):
     """Move every expert's bias against its load by the tokens that are `real` (no padding); returns each layer's MaxVio in
@@ -172,6 +195,7 @@ class Trainer:
     def __init__(self, options):
         self.options = options
         self.stopping = False
+        self.prefixes, self.settled = None, 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = self.open_tokenizer()
         self.guide = Guide(self.tokenizer)
@@ -262,13 +286,18 @@ class Trainer:
 
     @torch.no_grad()
     def settle(self):
-        """A step that moves the biases only."""
+        """A step that moves the biases only; by turns for all tokens and for those that a server computes, whose experts differ
+        (what prompts have in common, tool declarations above all, it computes once)."""
         if not self.pool.even:
             self.pool.even, self.pool.chunks = True, []
+            self.prefixes = PrefixCache()
         chunks = self.pool.take(2 * self.options.tokens)
         batch, _ = evaluate.batch_of(self.model, chunks, self.device)
         self.model.next_hidden(self.model(batch), batch)
-        return balance(self.model, balance_rate(self.progress()), real_tokens(chunks).to(self.device))
+        computed = self.prefixes.computed(chunks)
+        self.settled += 1
+        counted = real_tokens(chunks) & computed if self.settled % 2 else real_tokens(chunks)
+        return balance(self.model, balance_rate(self.progress()), counted.to(self.device))
 
     def stop(self, *_):
         """Signal handler: finish the step, save and end; the same command goes on from there."""
