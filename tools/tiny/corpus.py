@@ -567,12 +567,14 @@ def thought(rng):
     kind = rng.random()
     if kind < 0.4:
         question, answer, key = training_exercise(rng, rng.choice(["add", "subtract"]))
-        return conversation("thought", key, turns + [user(question), assistant(answer, reasoning=sum_line(key, answer))], plain_system(rng), thinking=True)
-    if kind < 0.55:
+        reasoning, keys = sum_line(key, answer), [key]
+    elif kind < 0.55:
         question, answer, key = greet(rng)
-        return conversation("thought", key, turns + [user(question), assistant(answer, reasoning="This is no task.")], plain_system(rng), thinking=True)
-    question, reasoning, answer, keys = (thinking_chain if kind < 0.8 else thinking_fact)(rng)
-    return conversation("thought", keys[-1], turns + [user(question), assistant(answer, reasoning=reasoning)], plain_system(rng), thinking=True, also=keys[:-1])
+        reasoning, keys = "This is no task.", [key]
+    else:
+        question, reasoning, answer, keys = (thinking_chain if kind < 0.8 else thinking_fact)(rng)
+    turns += [user(question), assistant(answer, reasoning=reasoning)]
+    return conversation("thought", keys[-1], turns, plain_system(rng), thinking=True, also=keys[:-1])
 
 
 def sum_line(key, answer):

@@ -56,8 +56,8 @@ class Guide:
     def loss(self, model, batch, chunks):
         """-log of the chance that at least one head looks right, heads taken as independent draws: the head that does well
         already learns most, and once one does the others are left alone. (Several that are half right count as right, too;
-        the loss on the answer sorts that out.) None if nothing is told again. Reads what the
-        model's last call has left in its layers."""
+        the loss on the answer sorts that out.) None if nothing is told again. Reads what the model's last call has left in
+        its layers."""
         pairs = self.pairs(chunks)
         if not any(rows for rows, _, _ in pairs):
             return None

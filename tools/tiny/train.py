@@ -195,7 +195,7 @@ class Trainer:
     def __init__(self, options):
         self.options = options
         self.stopping = False
-        self.prefixes, self.settled = None, 0
+        self.prefixes, self.settled = PrefixCache(), 0
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.tokenizer = self.open_tokenizer()
         self.guide = Guide(self.tokenizer)
@@ -290,13 +290,13 @@ class Trainer:
         (what prompts have in common, tool declarations above all, it computes once)."""
         if not self.pool.even:
             self.pool.even, self.pool.chunks = True, []
-            self.prefixes = PrefixCache()
         chunks = self.pool.take(2 * self.options.tokens)
         batch, _ = evaluate.batch_of(self.model, chunks, self.device)
         self.model.next_hidden(self.model(batch), batch)
-        computed = self.prefixes.computed(chunks)
+        computed, counted = self.prefixes.computed(chunks), real_tokens(chunks)
         self.settled += 1
-        counted = real_tokens(chunks) & computed if self.settled % 2 else real_tokens(chunks)
+        if self.settled % 2:
+            counted &= computed
         return balance(self.model, balance_rate(self.progress()), counted.to(self.device))
 
     def stop(self, *_):
